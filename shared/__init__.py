@@ -1,0 +1,1 @@
+"""What all three services need. No business rule lives here, and nothing here knows a service."""

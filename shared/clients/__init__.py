@@ -1,0 +1,1 @@
+"""One typed httpx client for each peer."""

@@ -1,0 +1,1 @@
+"""Frozen messages that travel between services and to callers. Unknown fields are refused."""

@@ -1,0 +1,60 @@
+"""The types every message is made of. What they refuse, no service ever sees."""
+
+import math
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
+
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+
+
+class Message(BaseModel):
+    """A frozen message: it can be passed anywhere, and a misspelt field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
+
+
+def _without_nul(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("must not contain the character NUL")
+    return text
+
+
+def _in_range(instant: datetime) -> datetime:
+    instant = instant.astimezone(UTC)
+    if not EARLIEST <= instant < LATEST:
+        raise ValueError("must lie between the years 2000 and 2200")
+    return instant
+
+
+def _storable(value: Any) -> Any:
+    """JSON as Postgres can hold it: no NaN, no infinity, no NUL; anything else stays as it is."""
+    if isinstance(value, str):
+        return _without_nul(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("must not contain NaN or an infinity")
+    if isinstance(value, list):
+        return [_storable(item) for item in value]
+    if isinstance(value, dict):
+        return {_without_nul(str(name)): _storable(item) for name, item in value.items()}
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    raise ValueError("must be a JSON value")
+
+
+Text = Annotated[str, AfterValidator(_without_nul)]
+CustomerId = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_without_nul)]
+Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$")]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_without_nul)]
+Instant = Annotated[AwareDatetime, AfterValidator(_in_range)]
+Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+Money = Annotated[
+    Decimal,
+    Field(max_digits=20, decimal_places=6, allow_inf_nan=False),
+    PlainSerializer(lambda amount: format(amount, "f"), return_type=str, when_used="json"),
+]
+JsonValue = Annotated[Any, AfterValidator(_storable)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]

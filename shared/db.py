@@ -1,0 +1,95 @@
+"""Sessions and transactions. A 2xx means committed; a session takes no connection before its first query."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated
+from uuid import UUID
+
+import uuid_utils
+from fastapi import Depends, Request
+from psycopg import Connection, sql
+from sqlalchemy import Engine, create_engine
+from sqlmodel import Session
+
+from shared.settings import sqlalchemy_url
+
+Db = Session
+
+
+def connect(url: str, *, name: str, pool_size: int = 10) -> Engine:
+    """An engine for `url`; `name` is what Postgres shows as the application.
+
+    Statements are never prepared on the server, so that a pooler in transaction mode may stand between.
+    """
+    return create_engine(
+        sqlalchemy_url(url),
+        connect_args={"prepare_threshold": None, "application_name": name, "connect_timeout": 5},
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=10,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+    )
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Db]:
+    """A writing transaction, committed at the end of the block."""
+    with Session(engine, expire_on_commit=False) as db, db.begin():
+        yield db
+
+
+@contextmanager
+def read_only(engine: Engine) -> Iterator[Db]:
+    """A reading transaction that sees one state throughout and refuses to write."""
+    reading = engine.execution_options(postgresql_readonly=True, isolation_level="REPEATABLE READ")
+    with Session(reading) as db, db.begin():
+        yield db
+
+
+def _engine(request: Request) -> Engine:
+    engine: Engine = request.app.state.engine
+    return engine
+
+
+def _writing(engine: "EngineOf") -> Iterator[Db]:
+    with transaction(engine) as db:
+        yield db
+
+
+def _reading(engine: "EngineOf") -> Iterator[Db]:
+    with read_only(engine) as db:
+        yield db
+
+
+EngineOf = Annotated[Engine, Depends(_engine)]
+# scope="function" ends the transaction before the response is sent.
+Tx = Annotated[Db, Depends(_writing, scope="function")]
+ReadTx = Annotated[Db, Depends(_reading, scope="function")]
+
+
+def driver(db: Db) -> Connection[tuple[object, ...]]:
+    """The psycopg connection beneath a session, inside its transaction."""
+    connection: Connection[tuple[object, ...]] = db.connection().connection.driver_connection  # type: ignore[assignment]
+    return connection
+
+
+def copy_rows(db: Db, statement: str, rows: Iterable[Sequence[object]], types: Sequence[str] | None = None) -> int:
+    """COPY rows in, within the session's transaction; `statement` is like `copy staging (a, b) from stdin`.
+
+    `types` names the columns' types where Python's own do not say them (needed for `jsonb` or numbers as text).
+    Returns how many rows were sent.
+    """
+    count = 0
+    with driver(db).cursor() as cursor, cursor.copy(sql.SQL(statement)) as copy:  # type: ignore[arg-type]
+        if types:
+            copy.set_types(types)
+        for row in rows:
+            copy.write_row(row)
+            count += 1
+    return count
+
+
+def new_id() -> UUID:
+    """A UUIDv7: unique, and in the order of its making."""
+    return UUID(bytes=uuid_utils.uuid7().bytes)
