@@ -1,0 +1,146 @@
+"""What is counted about a customer: the messages about metrics (experiments service)."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import Field, StringConstraints, field_validator, model_validator
+
+from shared.contracts.base import Currency, Instant, JsonValue, Key, Message, Money, Text
+
+PropertyName = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00]+$")]
+EventKind = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00]+$")]
+
+# What a plain `event: order` of a metric of money adds up.
+MONEY = ("revenue", "profit")
+
+
+class MetricKind(StrEnum):
+    PROPORTION = "proportion"
+    COUNT = "count"
+    REVENUE = "revenue"
+    PROFIT = "profit"
+
+
+class Direction(StrEnum):
+    UP = "up"
+    DOWN = "down"
+
+
+class Observable(StrEnum):
+    """Who can show the response at all: everybody, or only those who were contacted."""
+
+    ALL_ARMS = "all_arms"
+    CONTACTED = "contacted"
+
+
+class Maturity(StrEnum):
+    """`closed`: only customers whose window has ended count. `open`: all of them, as far as they are."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+
+
+class Condition(Message):
+    """A comparison with one property of an event, as in the segment language: `{"is": "eq", "value": "jackets"}`."""
+
+    is_: Literal["eq", "ne", "in", "gt", "gte", "lt", "lte", "known", "unknown"] = Field(alias="is")
+    value: JsonValue = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Condition":
+        value = self.value
+        if self.is_ in ("known", "unknown"):
+            fits = value is None
+        elif self.is_ == "in":
+            fits = isinstance(value, list) and 1 <= len(value) <= 1000 and all(map(_is_scalar, value))
+        elif self.is_ in ("eq", "ne"):
+            fits = _is_scalar(value)
+        else:
+            fits = isinstance(value, int | float) and not isinstance(value, bool)
+        if not fits:
+            raise ValueError(f"does not fit `is: {self.is_}`")
+        return self
+
+
+def _is_scalar(value: object) -> bool:
+    return isinstance(value, str | int | float | bool)
+
+
+Where = Annotated[dict[PropertyName, Condition], Field(max_length=20)]
+
+
+class CountedEvent(Message):
+    """A kind of event that counts, added (`sign: 1`) or taken away (`sign: -1`, a refund)."""
+
+    event: EventKind
+    sign: Literal[1, -1] = 1
+    where: Where = Field(default_factory=dict)
+
+
+class NewMetric(Message):
+    """A metric. One number per customer: what happened in [t0, t0 + `window_days`).
+
+    `event` is short for one counted event; `where` holds for every counted event. `value` names the property that is
+    added up instead of the event's own value (for `count`: instead of one per event). Money is in `currency`
+    (default: the installation's). `margin` is the share of revenue that is left as profit, `profit` only.
+    """
+
+    key: Key
+    name: Text | None = Field(default=None, max_length=200)
+    kind: MetricKind
+    event: EventKind | None = None
+    events: list[CountedEvent] = Field(default_factory=list, max_length=20)
+    where: Where = Field(default_factory=dict)
+    value: PropertyName | None = None
+    window_days: int = Field(ge=1, le=730)
+    direction: Direction = Direction.UP
+    observable: Observable = Observable.ALL_ARMS
+    maturity: Maturity = Maturity.CLOSED
+    cap: Money | None = None
+    margin: float | None = Field(default=None, gt=0, le=1)
+    currency: Currency | None = None
+
+    @field_validator("cap")
+    @classmethod
+    def _positive_cap(cls, cap: Money | None) -> Money | None:
+        if cap is not None and cap <= 0:
+            raise ValueError("must be more than zero")
+        return cap
+
+    @field_validator("events")
+    @classmethod
+    def _something_is_added(cls, events: list[CountedEvent]) -> list[CountedEvent]:
+        if events and all(counted.sign < 0 for counted in events):
+            raise ValueError("at least one event must be added (`sign: 1`)")
+        return events
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "NewMetric":
+        money = self.kind in MONEY
+        if (self.event is None) == (not self.events):
+            raise ValueError("name either `event` or `events`")
+        if self.kind is MetricKind.PROPORTION and any(counted.sign < 0 for counted in self.events):
+            raise ValueError("a proportion asks whether a response happened: nothing can be taken away")
+        if self.kind is MetricKind.PROPORTION and (self.value or self.cap is not None):
+            raise ValueError("a proportion has no `value` and no `cap`")
+        if self.kind is MetricKind.PROFIT and (self.margin is None or self.cap is not None):
+            raise ValueError("profit needs a `margin` and takes no `cap`")
+        if self.kind is not MetricKind.PROFIT and self.margin is not None:
+            raise ValueError("`margin` belongs to profit")
+        if not money and self.currency is not None:
+            raise ValueError("`currency` belongs to revenue and profit")
+        return self
+
+    def counted(self) -> list[CountedEvent]:
+        """The counted events with the metric's own `where` put into each; an event's own condition wins."""
+        events = self.events or [CountedEvent(event=self.event or "")]
+        return [each.model_copy(update={"where": {**self.where, **each.where}}) for each in events]
+
+
+class Metric(NewMetric):
+    """A stored version of a metric. A change is a new version; running experiments keep theirs."""
+
+    id: UUID
+    version: int
+    created_at: Instant

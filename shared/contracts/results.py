@@ -1,0 +1,250 @@
+"""What the difference is: results, looks and decisions (experiments service).
+
+What cannot be estimated is null, with a reason beside it; never NaN and never a number that only looks like one.
+"""
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+
+from shared.contracts.base import Instant, Message, Money
+from shared.contracts.experiments import Method, MetricRole
+from shared.contracts.metrics import Direction, MetricKind
+
+
+class Design(StrEnum):
+    """How customers came in, which decides how peeking is paid for."""
+
+    ONE_BLAST = "one_blast"
+    STAGGERED = "staggered"
+    OPEN_ENROLMENT = "open_enrolment"
+
+
+class Counted(Message):
+    """How far the counting is: everything that arrived before `position` is in."""
+
+    position: str
+    until: Instant
+    pending_batches: int
+    refresh: Literal["incremental", "full"]
+    agrees: bool | None = Field(default=None, description="full only: the recount equals what was accumulated")
+
+
+class ArmSize(Message):
+    arm: str
+    control: bool
+    contact: bool
+    weight: float
+    assigned: int
+    contacts: int = Field(description="customers this arm contacts, by design")
+
+
+class CheckStatus(StrEnum):
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+class HealthCheck(Message):
+    """One way an experiment can be wrong: its figure, what it means, and what to do about it."""
+
+    check: str
+    status: CheckStatus
+    figure: float | None
+    detail: str
+    advice: str
+
+
+class Interval(Message):
+    """An estimate with its interval; all null where there is none."""
+
+    estimate: float | None
+    low: float | None
+    high: float | None
+
+
+class Relative(Interval):
+    """Treatment mean / control mean − 1. `method`: delta, log-ratio or Fieller; null with a `reason` otherwise."""
+
+    method: str | None
+    reason: str | None
+
+
+class FixedHorizon(Message):
+    """Valid only at the planned end: `label` says so."""
+
+    low: float | None
+    high: float | None
+    p_value: float | None
+    label: str
+
+
+class Sequential(Message):
+    """Valid however often somebody looks. Of group-sequential methods: as of the latest look."""
+
+    low: float | None
+    high: float | None
+    p_value: float | None
+    method: str
+    overstated: bool = Field(description="the estimate of an experiment that was stopped early is too large on average")
+    as_of: Instant
+    look: int | None
+
+
+class Randomisation(Message):
+    """The test that replays the actual draw; two-sided p-value."""
+
+    p_value: float
+    draws: int
+
+
+class Verdict(StrEnum):
+    BETTER = "better"
+    WORSE = "worse"
+    NOT_SHOWN = "not_shown"
+    TOO_FEW = "too_few"
+
+
+class Effect(Message):
+    """An arm against the control, in the metric's own unit (0.01 of a proportion is one percentage point).
+
+    `adjusted_p_value`: Holm over the arms for the primary metric, Benjamini–Hochberg for secondary ones.
+    `verdict` knows the metric's direction: fewer complaints are `better`.
+    """
+
+    arm: str
+    against: str
+    absolute: Interval
+    relative: Relative
+    standard_error: float | None
+    p_value: float | None
+    fixed: FixedHorizon
+    sequential: Sequential | None
+    randomisation: Randomisation | None
+    adjusted_p_value: float | None
+    notes: list[str]
+    verdict: Verdict
+
+
+class ArmMoments(Message):
+    """`n` customers count (`mature` ones of a closed metric); those without a response count as zero."""
+
+    arm: str
+    n: int
+    mature: int
+    responders: int
+    mean: float | None
+    variance: float | None
+    total: float
+
+
+class MetricResult(Message):
+    metric: str
+    version: int
+    name: str | None
+    kind: MetricKind
+    role: MetricRole
+    direction: Direction
+    window_days: int
+    currency: str | None
+    arms: list[ArmMoments]
+    effects: list[Effect]
+
+
+class ArmMoney(Message):
+    """What an arm brought beyond the control, for all its customers. Profit needs a profit metric.
+
+    `cost_per_incremental_response` has an upper end only where more responses are shown.
+    """
+
+    arm: str
+    currency: str | None
+    incremental_profit: Interval
+    incremental_responses: Interval
+    contacts: int
+    cost: Money
+    cost_per_incremental_response: Interval
+    note: str | None = None
+
+
+class LookEffect(Message):
+    """One contrast at one look. `bound` is on |z|; `crossed` once |z| reached it at this look or before."""
+
+    metric: str
+    arm: str
+    estimate: float | None
+    standard_error: float | None
+    z: float | None
+    bound: float | None
+    spent: float | None = Field(description="α spent up to and with this look")
+    low: float | None
+    high: float | None
+    p_value: float | None
+    crossed: bool
+
+
+class Look(Message):
+    """A stored snapshot that spent its share of α. `day`: whole days since t0 for one blast, else null."""
+
+    number: int
+    taken_at: Instant
+    as_of: Instant
+    day: int | None
+    method: Method
+    design: Design
+    final: bool
+    digest: str
+    effects: list[LookEffect]
+
+
+class Results(Message):
+    experiment: str
+    name: str | None
+    hypothesis: str
+    state: str
+    as_of: Instant
+    counted: Counted
+    method: Method
+    design: Design
+    alpha: float
+    arms: list[ArmSize]
+    health: list[HealthCheck]
+    look: Look | None
+    metrics: list[MetricResult]
+    money: list[ArmMoney]
+
+
+class SeriesPoint(Message):
+    """One contrast of one look, for plots over time."""
+
+    look: int
+    as_of: Instant
+    metric: str
+    arm: str
+    estimate: float | None
+    low: float | None
+    high: float | None
+    p_value: float | None
+
+
+class History(Message):
+    experiment: str
+    points: list[SeriesPoint]
+
+
+class DecisionVerdict(StrEnum):
+    SHIP = "ship"
+    STOP = "stop"
+    KEEP_RUNNING = "keep_running"
+
+
+class Decision(Message):
+    """What to do, in plain words. `arm` is the one to ship; `healthy` is false while a health check fails."""
+
+    experiment: str
+    as_of: Instant
+    verdict: DecisionVerdict
+    arm: str | None
+    healthy: bool
+    reasons: list[str]
