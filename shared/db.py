@@ -29,6 +29,7 @@ def connect(url: str, *, name: str, pool_size: int = 10) -> Engine:
         pool_timeout=10,
         pool_pre_ping=True,
         pool_recycle=1800,
+        hide_parameters=True,
     )
 
 

@@ -47,9 +47,10 @@ class Unreadable(DomainError):
 
 
 class Unauthorised(DomainError):
-    """No valid key came with the call."""
+    """No valid key came with the call; `challenge` says how one is presented."""
 
     code = "unauthorised"
+    challenge: ClassVar[str] = "Bearer"
 
 
 class Forbidden(DomainError):

@@ -5,7 +5,7 @@ import hmac
 
 
 def keyed_hash(secret: str, value: str) -> bytes:
-    """HMAC-SHA-256 of `value` under `secret` (32 bytes). The same value gives the same hash; without the secret it tells nothing."""
+    """HMAC-SHA-256 of `value` under `secret` (32 bytes); without the secret it tells nothing of the value."""
     return hmac.new(secret.encode(), value.encode(), hashlib.sha256).digest()
 
 

@@ -1,6 +1,6 @@
 """Errors as RFC 9457 problem documents. The only place that knows status codes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
 import psycopg
@@ -50,7 +50,12 @@ class Problem(BaseModel):
 
 
 def problem(
-    request: Request, status: int, code: str, detail: str, fields: Sequence[FieldError] = (), retry_after: int = 0
+    request: Request,
+    status: int,
+    code: str,
+    detail: str,
+    fields: Sequence[FieldError] = (),
+    headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
     """A problem document as the answer to `request`."""
     content = Problem(
@@ -62,15 +67,17 @@ def problem(
         request_id=request.scope.get("state", {}).get("request_id", ""),
         errors=[ProblemField(pointer=field.pointer, detail=field.detail) for field in fields],
     ).model_dump(exclude_defaults=True)
-    headers = {"Retry-After": str(retry_after)} if retry_after else {}
-    if status == HTTPStatus.UNAUTHORIZED:
-        headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse(content, status, headers, media_type="application/problem+json")
 
 
 def _domain(request: Request, error: errors.DomainError) -> JSONResponse:
     status = next(STATUS[base] for base in type(error).__mro__ if base in STATUS)
-    return problem(request, status, error.code, error.detail, error.errors, getattr(error, "retry_after", 0))
+    headers = {}
+    if isinstance(error, errors.Busy | errors.PeerUnavailable):
+        headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, errors.Unauthorised):
+        headers["WWW-Authenticate"] = error.challenge
+    return problem(request, status, error.code, error.detail, error.errors, headers)
 
 
 def pointer(location: Sequence[int | str]) -> str:
@@ -90,24 +97,34 @@ def _validation(request: Request, error: RequestValidationError) -> JSONResponse
 
 
 def _http(request: Request, error: HTTPException) -> JSONResponse:
-    return problem(request, error.status_code, HTTPStatus(error.status_code).phrase.lower().replace(" ", "-"), str(error.detail))
+    return problem(
+        request, error.status_code, HTTPStatus(error.status_code).phrase.lower().replace(" ", "-"), str(error.detail)
+    )
 
 
 def _database(request: Request, error: Exception) -> JSONResponse:
-    cause = getattr(error, "orig", None)
+    cause = getattr(error, "orig", error)
     if isinstance(cause, psycopg.errors.QueryCanceled | psycopg.errors.LockNotAvailable):
-        return problem(request, 503, "unavailable", "Postgres took too long; try again.", retry_after=2)
+        return _again(request, "Postgres took too long; try again.")
     if isinstance(cause, psycopg.errors.DeadlockDetected | psycopg.errors.SerializationFailure):
-        return problem(request, 503, "unavailable", "The call collided with another; try again.", retry_after=1)
-    if isinstance(error, OperationalError | PoolTimeout) or getattr(error, "connection_invalidated", False):
-        log.warning("database unavailable", error=type(cause or error).__name__)
-        return problem(request, 503, "unavailable", "Postgres does not answer; try again.", retry_after=2)
-    return _unexpected(request, error)
+        return _again(request, "The call collided with another; try again.")
+    if isinstance(error, OperationalError | PoolTimeout | psycopg.OperationalError) or _disconnected(error):
+        log.warning("database unavailable", error=type(cause).__name__)
+        return _again(request, "Postgres does not answer; try again.")
+    return unexpected(request, error)
 
 
-def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    # The message of a database error quotes the row, which may be personal: only its kind is logged.
-    log.error("request failed", error=type(error).__name__, where=_where(error), path=request.scope.get("route_path", ""))
+def _disconnected(error: Exception) -> bool:
+    return isinstance(error, DBAPIError) and error.connection_invalidated
+
+
+def _again(request: Request, detail: str) -> JSONResponse:
+    return problem(request, 503, "unavailable", detail, headers={"Retry-After": "2"})
+
+
+def unexpected(request: Request, error: Exception) -> JSONResponse:
+    """The answer to an error that nobody foresaw. Its message may quote a row, so only its kind and place are logged."""
+    log.error("request failed", error=type(error).__name__, where=_where(error))
     return problem(request, 500, "internal", "Something went wrong here; the log has it under the request id.")
 
 
@@ -131,4 +148,3 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(DBAPIError, _database)
     app.add_exception_handler(PoolTimeout, _database)
     app.add_exception_handler(psycopg.OperationalError, _database)
-    app.add_exception_handler(Exception, _unexpected)

@@ -26,7 +26,9 @@ class Settings(BaseSettings):
     audience_database_url: str = Field("", description="Postgres as the role of audience")
     experiments_database_url: str = Field("", description="Postgres as the role of experiments")
     feedback_database_url: str = Field("", description="Postgres as the role of feedback")
-    secret: str = Field("", description="The key of all keyed hashes; losing it makes API keys and address hashes useless")
+    secret: str = Field(
+        "", description="The key of all keyed hashes; losing it makes API keys and address hashes useless"
+    )
     service_key: str = Field("", description="The API key with which services call each other")
     bootstrap_key: str = Field("", description="An admin API key valid from the first start")
     audience_url: str = "http://127.0.0.1:8001"
@@ -34,7 +36,9 @@ class Settings(BaseSettings):
     feedback_url: str = "http://127.0.0.1:8003"
     host: str = "127.0.0.1"
     port: int | None = Field(None, description="Where a service listens; by default 8001, 8002 or 8003")
-    worker_port: int | None = Field(None, description="Where a worker answers /healthz and /metrics; by default 8011 to 8013")
+    worker_port: int | None = Field(
+        None, description="Where a worker answers /healthz and /metrics; by default 8011 to 8013"
+    )
     currency: str = Field("EUR", pattern="^[A-Z]{3}$", description="The reporting currency")
     global_control_share: float = Field(0.0, ge=0, lt=1, description="Share of all customers who never get marketing")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -47,9 +51,8 @@ class Settings(BaseSettings):
         if given:
             return given
         if not (self.database_url and self.secret):
-            raise ValueError(
-                f"Set ATTUNE_{service.upper()}_DATABASE_URL, or both ATTUNE_DATABASE_URL and ATTUNE_SECRET to derive it."
-            )
+            own = f"ATTUNE_{service.upper()}_DATABASE_URL"
+            raise ValueError(f"Set {own}, or both ATTUNE_DATABASE_URL and ATTUNE_SECRET to derive it.")
         url = make_url(self.database_url).set(
             username=f"attune_{service}", password=derived_secret(self.secret, f"database role {service}")
         )

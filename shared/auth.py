@@ -1,0 +1,205 @@
+"""API keys: `attune.<id>.<secret>` with 256 random bits, kept only as keyed hashes, scoped, expiring, revocable."""
+
+import base64
+import binascii
+import hmac
+import secrets
+import threading
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from fastapi import Depends, Request
+from fastapi.security import HTTPBasic, HTTPBearer
+
+from shared.contracts.base import Instant, Message, Name
+from shared.db import Db, new_id, read_only
+from shared.errors import FieldError, Forbidden, Invalid, NotFound, Unauthorised
+from shared.hashing import keyed_hash
+from shared.settings import Settings
+
+SCOPES = (
+    "audience:read", "audience:write", "experiments:read", "experiments:write",
+    "feedback:read", "feedback:write", "admin",
+)  # fmt: skip
+
+FRESH_FOR = 5.0  # seconds after which a known key is looked up again; a revoked key lives no longer than this
+
+LOOK_UP = sa.text("""
+    select k.name, k.scopes, k.secret_hash
+      from access.api_key as k
+     where k.id = cast(:id as uuid)
+       and k.revoked_at is null
+       and (k.expires_at is null or k.expires_at > :now)
+""")
+INSERT = sa.text("""
+    insert into access.api_key (id, name, scopes, secret_hash, created_at, expires_at)
+    values (:id, :name, :scopes, :secret_hash, :now, :expires_at)
+""")
+LIST = sa.text("""
+    select k.id, k.name, k.scopes, k.created_at, k.expires_at, k.revoked_at
+      from access.api_key as k
+     order by k.created_at, k.id
+""")
+REVOKE = sa.text("""
+    update access.api_key as k
+       set revoked_at = coalesce(k.revoked_at, :now)
+     where k.id = cast(:id as uuid)
+ returning k.id
+""")
+
+
+class Caller(NamedTuple):
+    """Who calls: the key's id and name, and what it may do."""
+
+    id: str
+    name: str
+    scopes: frozenset[str]
+
+    def may(self, scope: str) -> bool:
+        service, _, verb = scope.partition(":")
+        return "admin" in self.scopes or scope in self.scopes or (verb == "read" and f"{service}:write" in self.scopes)
+
+
+class ApiKey(Message):
+    """An API key as it can be shown: never its secret."""
+
+    id: str
+    name: Name
+    scopes: list[str]
+    created_at: Instant
+    expires_at: Instant | None = None
+    revoked_at: Instant | None = None
+
+
+class KeyRing:
+    """Tells whose key it is. Keys that were found are remembered for `FRESH_FOR` seconds."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._secret = settings.secret
+        self._fixed = {
+            self._digest(key): Caller(name, name, frozenset({"admin"}))
+            for name, key in (("bootstrap", settings.bootstrap_key), ("service", settings.service_key))
+            if key
+        }
+        self._known: dict[bytes, tuple[float, Caller]] = {}
+        self._lock = threading.Lock()
+
+    def _digest(self, key: str) -> bytes:
+        return keyed_hash(self._secret, f"api key {key}")
+
+    def caller(self, key: str, engine: sa.Engine) -> Caller:
+        """The caller with this key. Raises `Unauthorised`."""
+        digest = self._digest(key)
+        if digest in self._fixed:
+            return self._fixed[digest]
+        seen, caller = self._known.get(digest, (0.0, None))
+        if caller is not None and time.monotonic() - seen < FRESH_FOR:
+            return caller
+        caller = self._looked_up(key, digest, engine)
+        with self._lock:
+            if len(self._known) > 10_000:
+                self._known.clear()
+            self._known[digest] = (time.monotonic(), caller)
+        return caller
+
+    def _looked_up(self, key: str, digest: bytes, engine: sa.Engine) -> Caller:
+        prefix, _, rest = key.partition(".")
+        identifier, _, _secret = rest.partition(".")
+        if prefix == "attune" and _is_id(identifier):
+            with read_only(engine) as db:
+                row = db.execute(LOOK_UP, {"id": identifier, "now": datetime.now(UTC)}).one_or_none()
+            if row is not None and hmac.compare_digest(row.secret_hash, digest):
+                return Caller(identifier, row.name, frozenset(row.scopes))
+        raise Unauthorised("This API key is not valid.")
+
+
+def _is_id(text: str) -> bool:
+    return len(text) == 32 and all(character in "0123456789abcdef" for character in text)
+
+
+def create_key(
+    db: Db, secret: str, name: str, scopes: Sequence[str], expires_at: datetime | None = None
+) -> tuple[str, str]:
+    """Make a key: (its id, the key). The key is told this once. Raises `Invalid` for an unknown scope."""
+    unknown = sorted(set(scopes) - set(SCOPES))
+    if unknown or not scopes:
+        raise Invalid(f"A key needs scopes out of {', '.join(SCOPES)}.", [FieldError("/scopes", f"unknown: {unknown}")])
+    identifier = new_id().hex
+    key = f"attune.{identifier}.{secrets.token_urlsafe(32)}"
+    row = {
+        "id": identifier,
+        "name": name,
+        "scopes": list(scopes),
+        "secret_hash": keyed_hash(secret, f"api key {key}"),
+        "now": datetime.now(UTC),
+        "expires_at": expires_at,
+    }
+    db.execute(INSERT, row)
+    return identifier, key
+
+
+def list_keys(db: Db) -> list[ApiKey]:
+    """All keys, oldest first, revoked ones too."""
+    return [ApiKey.model_validate({**row, "id": row["id"].hex}) for row in db.execute(LIST).mappings()]
+
+
+def revoke_key(db: Db, identifier: str) -> None:
+    """From now on the key is refused. Revoking twice changes nothing. Raises `NotFound`."""
+    if (
+        not _is_id(identifier.replace("-", ""))
+        or db.execute(REVOKE, {"id": identifier, "now": datetime.now(UTC)}).one_or_none() is None
+    ):
+        raise NotFound(f"There is no API key {identifier}.")
+
+
+_bearer = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer attune.…`")
+_basic = HTTPBasic(auto_error=False, description="Any name, the API key as password")
+
+
+def _presented(request: Request, basic: bool) -> str:
+    kind, _, value = request.headers.get("authorization", "").partition(" ")
+    value = value.strip()
+    if kind.lower() == "bearer" and value:
+        return value
+    if basic and kind.lower() == "basic":
+        try:
+            return base64.b64decode(value, validate=True).decode().partition(":")[2]
+        except (binascii.Error, UnicodeDecodeError) as error:
+            raise Unauthorised("The Basic credentials cannot be read.") from error
+    raise Unauthorised("An API key is needed: Authorization: Bearer <key>.")
+
+
+def requires(scope: str, *, basic: bool = False) -> Any:
+    """A dependency that lets callers with `scope` pass; with `basic`, a page that browsers can open with the key as password."""
+
+    def check(request: Request) -> Caller:
+        state = request.app.state
+        try:
+            caller: Caller = state.keys.caller(_presented(request, basic), state.engine)
+        except Unauthorised as error:
+            raise (BasicWanted(error.detail) if basic else error) from error
+        if not caller.may(scope):
+            raise Forbidden(f"This key lacks the scope {scope}.")
+        request.state.caller = caller
+        return caller
+
+    if basic:
+
+        def page(request: Request, _documented: Any = Depends(_basic), _too: Any = Depends(_bearer)) -> Caller:
+            return check(request)
+
+        return Depends(page)
+
+    def call(request: Request, _documented: Any = Depends(_bearer)) -> Caller:
+        return check(request)
+
+    return Depends(call)
+
+
+class BasicWanted(Unauthorised):
+    """No valid key came with a call for a page: browsers are asked for one."""
+
+    challenge = 'Basic realm="attune"'

@@ -1,0 +1,75 @@
+"""`Idempotency-Key`: a creating call that is repeated gives its first answer again."""
+
+import hashlib
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, TypeVar
+
+import sqlalchemy as sa
+from fastapi import Depends, Header, Request
+from pydantic import BaseModel, StringConstraints
+
+from shared.db import Db
+from shared.errors import Conflict
+
+M = TypeVar("M", bound=BaseModel)
+
+KEPT_FOR = timedelta(hours=24)
+
+# Unqualified: the role's search path is its service's own schema.
+FORGET = sa.text("delete from idempotency_key as i where i.created_at < :before and i.caller = :caller")
+CLAIM = sa.text("""
+    insert into idempotency_key (caller, route, key, digest, created_at)
+    values (:caller, :route, :key, :digest, :now)
+        on conflict do nothing
+ returning key
+""")
+STORED = sa.text("""
+    select i.digest, i.answer
+      from idempotency_key as i
+     where i.caller = :caller and i.route = :route and i.key = :key
+""")
+STORE = sa.text("""
+    update idempotency_key as i
+       set answer = :answer
+     where i.caller = :caller and i.route = :route and i.key = :key
+""")
+
+IdempotencyKey = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+class Repeatable:
+    """Runs an effect once for each (caller, route, Idempotency-Key), in the effect's own transaction.
+
+    A concurrent repeat waits for the first at the unique key, then gives the same answer.
+    """
+
+    def __init__(self, caller: str, route: str, key: str | None) -> None:
+        self._caller = caller
+        self._route = route
+        self._key = key
+
+    def __call__(self, db: Db, body: BaseModel, effect: Callable[[], M], answer: type[M]) -> M:
+        """The effect's answer, or the stored one. Raises `Conflict` when the key came with another body before."""
+        if self._key is None:
+            return effect()
+        now = datetime.now(UTC)
+        digest = hashlib.sha256(body.model_dump_json().encode()).digest()
+        place = {"caller": self._caller, "route": self._route, "key": self._key}
+        db.execute(FORGET, {"before": now - KEPT_FOR, "caller": self._caller})
+        if db.execute(CLAIM, {**place, "digest": digest, "now": now}).one_or_none() is None:
+            stored = db.execute(STORED, place).one()
+            if stored.digest != digest:
+                raise Conflict("This Idempotency-Key came with another body before.")
+            return answer.model_validate_json(stored.answer)
+        made = effect()
+        db.execute(STORE, {**place, "answer": made.model_dump_json()})
+        return made
+
+
+def _repeatable(request: Request, idempotency_key: Annotated[IdempotencyKey | None, Header()] = None) -> Repeatable:
+    caller = getattr(request.state, "caller", None)
+    return Repeatable(caller.id if caller else "", f"{request.method} {request.url.path}", idempotency_key)
+
+
+Once = Annotated[Repeatable, Depends(_repeatable)]

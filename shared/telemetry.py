@@ -1,0 +1,66 @@
+"""Logs as JSON events in the past tense, and the metrics that every service has."""
+
+import logging
+import sys
+from collections.abc import Callable
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+
+from shared.settings import Settings
+
+log = structlog.get_logger()
+
+REQUESTS = Counter("attune_http_requests_total", "Requests answered", ["service", "method", "route", "status"])
+DURATION = Histogram(
+    "attune_http_request_duration_seconds",
+    "Time from a request's arrival to the end of its answer",
+    ["service", "method", "route"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120),
+)
+QUEUE_DEPTH = Gauge("attune_queue_depth", "Jobs of a service, by state", ["service", "state"])
+ARRIVAL_LAG = Gauge(
+    "attune_arrival_lag_seconds", "Age of the oldest arrival that a consumer has not taken in", ["service", "consumer"]
+)
+ARRIVAL_PENDING = Gauge(
+    "attune_arrival_pending_batches", "Arrivals that a consumer has not taken in", ["service", "consumer"]
+)
+
+
+def configure_logging(settings: Settings, service: str) -> None:
+    """One JSON object a line on standard error; the loggers of libraries speak the same way."""
+    level = getattr(logging, settings.log_level.upper())
+    shared: list[Callable[..., object]] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _named(service),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.processors.JSONRenderer()],  # type: ignore[list-item]
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,  # type: ignore[arg-type]
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(max(level, logging.WARNING) if level > logging.DEBUG else level)
+
+
+def _named(service: str) -> Callable[[object, str, dict[str, object]], dict[str, object]]:
+    def add(_logger: object, _method: str, event: dict[str, object]) -> dict[str, object]:
+        event.setdefault("service", service)
+        return event
+
+    return add
