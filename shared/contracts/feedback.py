@@ -1,0 +1,220 @@
+"""What feedback says and is told: events, verdicts on them, model runs and refinements."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, Field, PlainSerializer, StringConstraints
+
+from shared.contracts.base import Currency, CustomerId, Instant, JsonValue, Key, Message, Name, Text
+
+EventId = Annotated[CustomerId, "the sender's own name for the event; unique for its customer"]
+Kind = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,59}$")]
+Door = Literal["one", "list", "ndjson", "csv", "retry"]
+
+
+def _held(value: Decimal) -> Decimal:
+    """Up to 20 digits before the point and 12 after: what `numeric` keeps exactly and no sum overflows."""
+    exponent = value.as_tuple().exponent
+    if not isinstance(exponent, int) or exponent < -12 or value.adjusted() > 19:
+        raise ValueError("must be a number of at most 20 digits before the point and 12 after it")
+    return value
+
+
+Amount = Annotated[
+    Decimal,
+    Field(allow_inf_nan=False),
+    AfterValidator(_held),
+    PlainSerializer(lambda amount: format(amount, "f"), return_type=str, when_used="json"),
+]
+
+
+class Event(Message):
+    """Something a customer did, said or was sent.
+
+    `value` is an amount (of `currency`, where it is money) or a measured figure; the kind says which, and carries the
+    sign: a refund of 10 has the value 10. Without `event_id` the event gets one made of its content, so that sending it
+    again is a duplicate. What `properties` may and must hold depends on the kind (`GET /v1/kinds`).
+    """
+
+    event_id: EventId | None = None
+    customer_id: CustomerId
+    kind: Kind
+    occurred_at: Instant
+    value: Amount | None = None
+    currency: Currency | None = None
+    text: Annotated[Text, StringConstraints(max_length=20_000)] | None = None
+    properties: dict[str, JsonValue] | None = None
+    campaign: Key | None = None
+    target_list: UUID | None = None
+    experiment: Key | None = None
+    arm: Key | None = None
+
+
+class RecordedEvent(Event):
+    """An event as it is kept. `batch_id` is the arrival it came with."""
+
+    event_id: EventId
+    received_at: datetime
+    batch_id: int
+
+
+class Rejected(Message):
+    """Why one item was refused. `index` counts the items of the request from 0; `pointer` points into the item."""
+
+    index: int
+    pointer: str
+    detail: str
+
+
+class Reason(Message):
+    """How many items of a request were refused for the same reason."""
+
+    pointer: str
+    detail: str
+    count: int
+
+
+class IngestReport(Message):
+    """The verdict on every item of a request: accepted + duplicates + conflicts + refused = items.
+
+    `duplicates` were there already with the same content; `conflicts` have the id of an event with other content and
+    were not applied. `rejected` lists the first 10,000 refusals, `refused` and `reasons` count all of them.
+    """
+
+    accepted: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+    rejected: list[Rejected] = []
+    refused: int = 0
+    reasons: list[Reason] = []
+
+
+class Reject(Message):
+    """An item that was not taken, with what is wrong with it. Personal fields of `raw` are keyed hashes.
+
+    `whole` says that `raw` is all that was sent (it can be retried as it is); `retried_at` when a retry took it.
+    """
+
+    id: UUID
+    received_at: datetime
+    door: Door
+    code: Literal["rejected", "conflict", "unreadable"]
+    index: int
+    pointer: str
+    detail: str
+    raw: str
+    whole: bool
+    request_id: str
+    retried_at: datetime | None = None
+
+
+class Retry(Message):
+    """One reject to try again, as it was sent or as `event` says now."""
+
+    id: UUID
+    event: dict[str, Any] | None = None
+
+
+class NewRetry(Message):
+    """Rejects to try again after a mend."""
+
+    rejects: Annotated[list[Retry], Field(min_length=1, max_length=1000)]
+
+
+class PropertyRule(Message):
+    """What one property of a kind holds. `minimum` and `maximum` bound a number; `above` is an open lower bound."""
+
+    type: Literal["text", "number", "boolean", "time"]
+    required: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    above: float | None = None
+    allowed: Annotated[list[Text], Field(max_length=200)] | None = None
+
+
+class NewKind(Message):
+    """A kind of event that an installation declares for itself. Properties it does not name may hold any JSON."""
+
+    description: Annotated[Text, StringConstraints(max_length=1000)] = ""
+    properties: dict[Annotated[Name, StringConstraints(max_length=100)], PropertyRule] = {}
+    required: list[Literal["value", "currency", "text", "campaign", "target_list", "experiment", "arm"]] = []
+    value: PropertyRule | None = None
+
+
+class KindRule(NewKind):
+    """A kind of event: where such events come from, what they need, and what follows from one."""
+
+    name: Kind
+    source: Literal["business", "interactive", "sensor", "campaign", "custom"]
+    follows: Literal["nothing", "withdrawal", "withdrawal when hard"] = "nothing"
+
+
+class TrainRfm(Message):
+    """How to score recency, frequency and monetary value.
+
+    Purchases are events of `kind` (`order`, or `order_line` where lines carry the money); an order's lines are one
+    purchase when they share the property named by `purchase`. Everything counts that occurred before `as_of`.
+    """
+
+    kind: Literal["order", "order_line"] = "order"
+    purchase: Annotated[Name, StringConstraints(max_length=100)] = "order_id"
+    as_of: Instant | None = None
+
+
+class ModelRun(Message):
+    """One run of a model. `window` is the time its data cover; `metrics` are the figures it ended with."""
+
+    id: UUID
+    model: Literal["rfm"]
+    state: Literal["training", "published", "delivered"]
+    active: bool
+    parameters: dict[str, JsonValue]
+    window: dict[str, JsonValue]
+    metrics: dict[str, JsonValue]
+    customers: int
+    job: UUID | None
+    created_at: datetime
+    published_at: datetime | None = None
+    delivered_at: datetime | None = None
+
+
+class NewRefinement(Message):
+    """Ask how a segment could be better, judged by what an experiment on it found for one of its metrics."""
+
+    experiment: Key
+    segment_id: Annotated[str, StringConstraints(min_length=1, max_length=100)]
+    metric: Key
+
+
+class Refinement(Message):
+    """A search for a better segment and its verdict.
+
+    `state`: searching; `proposed` (a change was confirmed on customers the search never saw and waits for a decision);
+    `nothing` (no change was shown to be better; the usual outcome); accepted; rejected; failed. `proposal` numbers the
+    proposals tried on this experiment, `alpha` is the share of error this one may spend. `definition` is the proposed
+    rule in the segment language; `evidence` holds what the search saw and what the confirmation showed.
+    """
+
+    id: UUID
+    experiment: str
+    segment_id: str
+    metric: str
+    state: Literal["searching", "proposed", "nothing", "accepted", "rejected", "failed"]
+    verdict: str
+    proposal: int | None
+    alpha: float | None
+    definition: JsonValue | None
+    evidence: dict[str, JsonValue]
+    segment_version: int | None
+    reason: str | None
+    job: UUID | None
+    created_at: datetime
+    decided_at: datetime | None = None
+
+
+class Rejection(Message):
+    """Why a proposed refinement was turned down."""
+
+    reason: Annotated[Text, StringConstraints(min_length=1, max_length=2000)]
