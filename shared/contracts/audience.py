@@ -1,0 +1,223 @@
+"""Messages of the audience service: what is known about customers.
+
+Beside this module: `permissions` (who may be contacted), `targeting` (campaigns and target lists) and `segments`
+(the rule language).
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import Field, StringConstraints, model_validator
+
+from shared.contracts.base import CustomerId, Instant, JsonValue, Key, Message, Text
+from shared.contracts.permissions import ContactPoint, NewConsent, NewContactPoint
+
+Scalar = bool | int | float | Text
+"""One attribute value: text, number or boolean; dates and instants are text (`2024-02-29`, `2024-02-29T09:30:00Z`)."""
+
+AttributeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,99}$")]
+
+
+class AttributeType(StrEnum):
+    NUMBER = "number"
+    TEXT = "text"
+    BOOLEAN = "boolean"
+    DATE = "date"
+    INSTANT = "instant"
+
+
+class AllowedRange(Message):
+    """Bounds of a number, both included; a missing one is open."""
+
+    minimum: float | None = None
+    maximum: float | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "AllowedRange":
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            raise ValueError("`minimum` must not be above `maximum`")
+        return self
+
+
+class Supplement(Message):
+    """How a gap is filled: with a fixed value, or with a statistic of the values that are known.
+
+    Filled values are kept apart from what was told (`filled`), and no segment counts them unless it says so.
+    """
+
+    method: Literal["constant", "mean", "median", "mode"]
+    value: Scalar | None = None
+
+    @model_validator(mode="after")
+    def _value_fits(self) -> "Supplement":
+        if (self.method == "constant") != (self.value is not None):
+            raise ValueError("`value` belongs to the method `constant`, and only to it")
+        return self
+
+
+class NewAttribute(Message):
+    """What values an attribute may take. `personal` values never appear in rejects, only their keyed hashes do.
+
+    `allowed` is a list of values, or bounds of a number.
+    """
+
+    type: AttributeType
+    unit: Text | None = Field(default=None, max_length=40)
+    description: Text = Field(default="", max_length=1000)
+    allowed: Annotated[list[Scalar], Field(min_length=1, max_length=1000)] | AllowedRange | None = None
+    personal: bool = False
+    supplement: Supplement | None = None
+
+
+class AttributeDefinition(NewAttribute):
+    """An attribute of the catalogue. `fill_value` is what gaps are filled with at present."""
+
+    name: AttributeName
+    fill_value: Scalar | None = None
+    created_at: datetime
+    updated_at: datetime
+
+
+class AttributeDetail(AttributeDefinition):
+    """An attribute and how complete it is: `known` of `customers` have a value that somebody told us."""
+
+    customers: int
+    known: int
+    completeness: float | None
+
+
+class Identities(Message):
+    """Addresses as they are: hashed on arrival (keyed), never stored, never logged."""
+
+    email: Annotated[Text, StringConstraints(max_length=320)] | None = None
+    phone: Annotated[Text, StringConstraints(max_length=40)] | None = None
+
+
+class PortraitChange(Message):
+    """What is newly known of one customer. In a merge a missing attribute keeps its value and null deletes it."""
+
+    attributes: dict[str, JsonValue] = Field(default_factory=dict, max_length=1000)
+    identities: Identities | None = None
+    contact_points: list[NewContactPoint] = Field(default_factory=list, max_length=20)
+    consents: list[NewConsent] = Field(default_factory=list, max_length=100)
+    profiling: bool | None = None
+
+
+class CustomerRow(PortraitChange):
+    """One row of a bulk load. Rows merge in their order: the last one that speaks of a value wins."""
+
+    customer_id: CustomerId
+
+
+class Trait(Message):
+    """A value that a model derived: from what, and as of when."""
+
+    value: Scalar
+    computed_at: Instant
+    model: Key
+
+
+class Portrait(Message):
+    """All that is known of one customer. `filled` holds supplemented values, apart from what was told.
+
+    `profiling: false` is an objection, which keeps the customer out of models and rankings.
+    """
+
+    customer_id: str
+    attributes: dict[str, JsonValue]
+    filled: dict[str, JsonValue]
+    traits: dict[str, Trait]
+    profiling: bool
+    contact_points: list[ContactPoint]
+    known_at: datetime
+    updated_at: datetime
+
+
+class Refusal(Message):
+    """How many rows were refused for the same reason."""
+
+    pointer: str
+    detail: str
+    rows: int
+
+
+class QualityReport(Message):
+    """What a bulk load found: rows = accepted + rejected, accepted = customers + duplicates.
+
+    `duplicates` are accepted rows about a customer whom an earlier row of the same load spoke of (they merged);
+    `supplemented` counts the load's customers with a gap that was filled, by attribute.
+    """
+
+    id: UUID
+    kind: Literal["customers"] = "customers"
+    format: Literal["json", "ndjson", "csv"]
+    state: Literal["running", "finished", "failed"]
+    rows: int
+    accepted: int
+    rejected: int
+    duplicates: int
+    customers: int
+    new_customers: int
+    reasons: list[Refusal]
+    supplemented: dict[str, int]
+    problem: str | None = None
+    started_at: datetime
+    finished_at: datetime | None = None
+
+
+class ImportReject(Message):
+    """A row that was not taken and every reason why.
+
+    `content` is the row as far as it may be kept: personal values and addresses as keyed hashes, values of undeclared
+    fields not at all.
+    """
+
+    row: int
+    pointer: str
+    detail: str
+    content: dict[str, JsonValue]
+
+
+class TraitsRow(Message):
+    """Derived traits of one customer, from outside. For each trait the newest `computed_at` stays."""
+
+    customer_id: CustomerId
+    traits: dict[AttributeName, Scalar] = Field(min_length=1, max_length=200)
+    computed_at: Instant
+    model: Key
+
+
+class TraitsRefused(Message):
+    """One row of traits that was refused; `index` counts from 0."""
+
+    index: int
+    pointer: str
+    detail: str
+
+
+class TraitsReport(Message):
+    """What became of a bulk of traits; `new_customers` were unknown before."""
+
+    rows: int
+    customers: int
+    new_customers: int
+    rejected: list[TraitsRefused]
+    refused: int
+
+
+class TraitsPull(Message):
+    """Names a model run whose scores are to be taken over, as a set, from the view in which `source` publishes them."""
+
+    source: Key
+    run: UUID
+
+
+class TraitsPulled(Message):
+    """What was taken over from a model run."""
+
+    source: str
+    run: UUID
+    customers: int
+    new_customers: int

@@ -1,0 +1,175 @@
+"""Who may be contacted: consent with its history, contact points, suppressions, and the check at sending."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import Field, StringConstraints, model_validator
+
+from shared.contracts.base import CustomerId, Instant, JsonValue, Key, Message, Text
+
+AddressHash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class ConsentState(StrEnum):
+    """Where a permission stands. `granted`, `soft_opt_in` and `legitimate_interest` permit; nothing else does."""
+
+    UNKNOWN = "unknown"
+    PENDING = "pending"
+    GRANTED = "granted"
+    SOFT_OPT_IN = "soft_opt_in"
+    LEGITIMATE_INTEREST = "legitimate_interest"
+    DENIED = "denied"
+    WITHDRAWN = "withdrawn"
+    EXPIRED = "expired"
+
+    @property
+    def permits(self) -> bool:
+        return self in (ConsentState.GRANTED, ConsentState.SOFT_OPT_IN, ConsentState.LEGITIMATE_INTEREST)
+
+    @property
+    def refuses(self) -> bool:
+        return self in (ConsentState.DENIED, ConsentState.WITHDRAWN)
+
+
+class ConsentStatement(Message):
+    """A statement about permission. `brand`, `purpose`: null covers every one, which only a refusal may do.
+
+    Without `at` it holds from its arrival. A permission may end by itself (`expires_at`).
+    """
+
+    purpose: Key | None = None
+    state: ConsentState
+    brand: Key | None = "default"
+    at: Instant | None = None
+    source: Text = Field(min_length=1, max_length=200)
+    wording: Text | None = Field(default=None, max_length=4000)
+    evidence: dict[str, JsonValue] | None = None
+    expires_at: Instant | None = None
+
+    @model_validator(mode="after")
+    def _scope_fits(self) -> "ConsentStatement":
+        if not self.state.refuses and (self.purpose is None or self.brand is None):
+            raise ValueError("only a refusal (`denied`, `withdrawn`) may leave out the purpose or cover every brand")
+        if self.expires_at is not None and not self.state.permits:
+            raise ValueError("only a permission can expire")
+        return self
+
+
+class NewConsent(ConsentStatement):
+    """A statement about permission on a channel; a refusal without `channel` covers every channel."""
+
+    channel: Key | None = None
+
+    @model_validator(mode="after")
+    def _channel_fits(self) -> "NewConsent":
+        if not self.state.refuses and self.channel is None:
+            raise ValueError("only a refusal (`denied`, `withdrawn`) may leave out the channel")
+        return self
+
+
+class Consent(Message):
+    """A recorded statement about permission. Null in `brand`, `channel` or `purpose` covers every one."""
+
+    customer_id: str
+    brand: str | None
+    channel: str | None
+    purpose: str | None
+    state: ConsentState
+    at: datetime
+    source: str
+    wording: str | None = None
+    evidence: dict[str, JsonValue] | None = None
+    expires_at: datetime | None = None
+    recorded_at: datetime
+
+
+class ContactStatus(StrEnum):
+    """Only `active` contact points can be reached."""
+
+    ACTIVE = "active"
+    BOUNCED = "bounced"
+    CLOSED = "closed"
+
+
+class ContactPointContent(Message):
+    """How a sending tool reaches a customer: its own opaque handle, or a keyed hash of the address (hex)."""
+
+    handle: Text | None = Field(default=None, min_length=1, max_length=200)
+    address_hash: AddressHash | None = None
+    status: ContactStatus = ContactStatus.ACTIVE
+    verified_at: Instant | None = None
+
+
+class NewContactPoint(ContactPointContent):
+    channel: Key
+
+
+class ContactPoint(ContactPointContent):
+    channel: str
+    updated_at: datetime
+
+
+class NewSuppression(Message):
+    """Do not contact: on one channel, or (without `channel`) on none; for ever, or until `ends_at`."""
+
+    customer_id: CustomerId
+    channel: Key | None = None
+    reason: Text = Field(min_length=1, max_length=500)
+    ends_at: Instant | None = None
+
+
+class Suppression(NewSuppression):
+    id: UUID
+    created_at: datetime
+
+
+class SendCheckRequest(Message):
+    """Who of these may be sent to now?
+
+    With a `target_list_id` the list says brand, channel and purpose, and only its members pass; without one, `channel`
+    and `purpose` are needed.
+    """
+
+    customer_ids: list[CustomerId] = Field(min_length=1, max_length=1000)
+    target_list_id: UUID | None = None
+    brand: Key | None = None
+    channel: Key | None = None
+    purpose: Key | None = None
+
+    @model_validator(mode="after")
+    def _scope_known(self) -> "SendCheckRequest":
+        named = (self.brand, self.channel, self.purpose)
+        if self.target_list_id is None and (self.channel is None or self.purpose is None):
+            raise ValueError("name a `target_list_id`, or both `channel` and `purpose`")
+        if self.target_list_id is not None and any(named):
+            raise ValueError("the target list says brand, channel and purpose")
+        return self
+
+
+RefusedBecause = Literal[
+    "unknown",
+    "not on the list",
+    "list expired",
+    "held out",
+    "not reachable",
+    "not permitted",
+    "suppressed",
+    "in global control",
+]
+
+
+class SendCheck(Message):
+    """Sendable, or the first reason why not."""
+
+    customer_id: str
+    sendable: bool
+    reason: RefusedBecause | None = None
+
+
+class SendCheckAnswer(Message):
+    """One verdict for each id that was asked about, in the order of the question, true at `as_of`."""
+
+    as_of: datetime
+    checks: list[SendCheck]
