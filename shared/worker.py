@@ -1,0 +1,108 @@
+"""A service's worker: a process of its own that takes jobs from the queue and does the periodic work."""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+import structlog
+from procrastinate import App
+from prometheus_client import make_wsgi_app
+
+from shared.jobs import JobContext, Jobs, depth
+from shared.telemetry import QUEUE_DEPTH
+
+log = structlog.get_logger()
+
+HEARTBEAT = 2.0  # seconds between a worker's signs of life
+STALLED_AFTER = 10.0  # seconds without one after which its jobs are given to another
+ALIVE_FOR = 60.0  # seconds without periodic work after which /healthz says so
+
+_last_beat = time.monotonic()
+
+
+def with_upkeep(jobs: Jobs) -> Jobs:
+    """Add the periodic work that every service has."""
+
+    @jobs.every("* * * * * */5")
+    def upkeep(context: JobContext) -> None:
+        global _last_beat  # noqa: PLW0603
+        _last_beat = time.monotonic()
+        for state, count in depth(context.engine).items():
+            QUEUE_DEPTH.labels(jobs.service, state).set(count)
+
+    return jobs
+
+
+def run(jobs: Jobs, context: JobContext, url: str, port: int) -> None:
+    """Work until SIGTERM or SIGINT; then finish what is begun, for at most 25 seconds."""
+    queue = with_upkeep(jobs).queue(context, url)
+    _requeue_stalled(queue, jobs.service)
+    server = _answer_health(context.settings.host, port)
+    log.info("worker started", port=port)
+    asyncio.run(_work(queue, jobs.service, context.settings.worker_concurrency))
+    server.shutdown()
+    log.info("worker stopped")
+
+
+def _requeue_stalled(queue: App, service: str) -> None:
+    @queue.periodic(cron="* * * * * */5", periodic_id="requeue")
+    @queue.task(name="requeue", queue=service, queueing_lock="requeue", pass_context=True, priority=20)
+    async def requeue(context: Any, timestamp: int) -> None:
+        for stalled in await context.app.job_manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_AFTER):
+            log.warning("stalled job requeued", task=stalled.task_name)
+            await context.app.job_manager.retry_job(stalled, retry_at=datetime.now(UTC) - timedelta(seconds=1))
+
+
+async def _work(queue: App, service: str, concurrency: int) -> None:
+    async with queue.open_async():
+        await queue.run_worker_async(
+            queues=[service],
+            concurrency=concurrency,
+            delete_jobs="successful",
+            fetch_job_polling_interval=2.0,
+            update_heartbeat_interval=HEARTBEAT,
+            stalled_worker_timeout=STALLED_AFTER,
+            shutdown_graceful_timeout=25.0,
+        )
+
+
+def drain(jobs: Jobs, context: JobContext, url: str) -> None:
+    """Run all queued jobs and return when none is left."""
+
+    async def work() -> None:
+        queue = Jobs.queue(_without_ticks(jobs), context, url)
+        async with queue.open_async():
+            await queue.run_worker_async(queues=[jobs.service], wait=False, install_signal_handlers=False)
+
+    asyncio.run(work())
+
+
+def _without_ticks(jobs: Jobs) -> Jobs:
+    plain = Jobs(jobs.service)
+    plain.handlers = jobs.handlers
+    return plain
+
+
+class _Silent(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Scrapes are not logged."""
+
+
+def _answer_health(host: str, port: int) -> Any:
+    metrics = make_wsgi_app()
+
+    def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/metrics":
+            return metrics(environ, start)
+        alive = time.monotonic() - _last_beat < ALIVE_FOR
+        start("200 OK" if alive else "503 Service Unavailable", [("Content-Type", "application/json")])
+        return [json.dumps({"status": "ok" if alive else "stalled"}).encode()]
+
+    server = make_server(host, port, answer, handler_class=_Silent)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
