@@ -18,6 +18,7 @@ Scalar = bool | int | float | Text
 """One attribute value: text, number or boolean; dates and instants are text (`2024-02-29`, `2024-02-29T09:30:00Z`)."""
 
 AttributeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,99}$")]
+ModelName = Annotated[Text, StringConstraints(min_length=1, max_length=200)]
 
 
 class AttributeType(StrEnum):
@@ -116,7 +117,7 @@ class Trait(Message):
 
     value: Scalar
     computed_at: Instant
-    model: Key
+    model: ModelName
 
 
 class Portrait(Message):
@@ -186,7 +187,7 @@ class TraitsRow(Message):
     customer_id: CustomerId
     traits: dict[AttributeName, Scalar] = Field(min_length=1, max_length=200)
     computed_at: Instant
-    model: Key
+    model: ModelName
 
 
 class TraitsRefused(Message):
