@@ -9,7 +9,7 @@ from shared.contracts.experiments import Population
 
 
 class AssignList(Message):
-    """Assign the whole target list. `t0` is when the campaign is sent: the campaign's `send_at` by default, else now."""
+    """Assign the whole target list. `t0` is when it is sent: the campaign's `send_at` by default, else now."""
 
     t0: Instant | None = None
 
