@@ -1,0 +1,128 @@
+"""What audience says about segments and is told. The language of their definitions is in `clauses`."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import ConfigDict, Field, StringConstraints
+
+from shared.contracts.base import CustomerId, Instant, JsonValue, Key, Message, Name, Text
+from shared.contracts.clauses import Definition
+
+
+class NewSegment(Message):
+    """A segment: a rule that says who is meant."""
+
+    key: Key
+    name: Name | None = None
+    definition: Definition
+
+
+class Revision(Message):
+    """A new version of a segment. With `based_on`, refused (409) when another version has come in between."""
+
+    definition: Definition
+    name: Name | None = None
+    note: Annotated[Text, StringConstraints(max_length=1000)] | None = None
+    based_on: int | None = Field(default=None, ge=1)
+
+
+class Segment(Message):
+    """A segment as it stands: `sentence` says the definition in words; `version` counts from 1."""
+
+    id: UUID
+    key: Key
+    name: str | None
+    version: int
+    definition: Definition
+    sentence: str
+    created_at: datetime
+    revised_at: datetime
+
+
+class SegmentVersion(Message):
+    """What a segment said in one of its versions."""
+
+    segment_id: UUID
+    version: int
+    definition: Definition
+    sentence: str
+    note: str | None
+    created_at: datetime
+
+
+class PreviewRequest(Message):
+    """A definition to try. `as_of` (default: now) is the moment of evaluation."""
+
+    definition: Definition
+    as_of: Instant | None = None
+
+
+class ClauseCount(Message):
+    """How many of all known customers satisfy one clause by itself.
+
+    `path` is the clause's JSON pointer in the definition. `missing`, on complements of a comparison, says how many of
+    them have no value at all.
+    """
+
+    path: str
+    count: int
+    missing: int | None = None
+
+
+class Preview(Message):
+    """Who a definition would mean. `known` counts all customers there are, `share` = count / known (null without any).
+
+    `sample` names up to 20 members, spread by a hash of their ids. `sql_ms` is what the counting took in Postgres.
+    """
+
+    as_of: datetime
+    count: int
+    known: int
+    share: float | None
+    sample: list[CustomerId]
+    clauses: list[ClauseCount]
+    sentence: str
+    sql_ms: float
+
+
+class Member(Message):
+    customer_id: CustomerId
+
+
+class ClauseVerdict(Message):
+    """Whether a customer satisfies one clause, and what was found to decide it (null: nothing)."""
+
+    path: str
+    sentence: str
+    satisfied: bool
+    found: JsonValue = None
+
+
+class Explanation(Message):
+    """Why a customer is, or is not, in a segment; one verdict for each clause, outer ones first."""
+
+    segment_id: UUID
+    version: int
+    customer_id: CustomerId
+    as_of: datetime
+    member: bool
+    clauses: list[ClauseVerdict]
+
+
+class Shared(Message):
+    """How much another segment shares: `both` / `count` of the other = `share`; over either of them = `jaccard`."""
+
+    segment: Key
+    count: int
+    both: int
+    share: float | None
+    jaccard: float | None
+
+
+class Overlap(Message):
+    segment: Key
+    count: int
+    with_: list[Shared] = Field(alias="with")
+
+    model_config = ConfigDict(serialize_by_alias=True)
