@@ -1,5 +1,6 @@
 """What feedback says and is told: events, verdicts on them, model runs and refinements."""
 
+import math
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
@@ -30,6 +31,41 @@ Amount = Annotated[
 ]
 
 
+DEEPEST = 32
+
+
+def _holdable(value: Any, depth: int = 0) -> None:
+    """Raise where JSON is more than `jsonb` and its readers hold: NaN, NUL, numbers past 64 bits, depth past 32."""
+    kind = type(value)
+    if kind is str:
+        if "\x00" in value:
+            raise ValueError("must not contain the character NUL")
+    elif kind is int:
+        if not -(2**63) <= value < 2**63:
+            raise ValueError("must not contain an integer beyond 64 bits")
+    elif kind is float:
+        if not math.isfinite(value):
+            raise ValueError("must not contain NaN or an infinity")
+    elif kind is dict or kind is list:
+        if depth == DEEPEST:
+            raise ValueError(f"must not be nested deeper than {DEEPEST} levels")
+        for item in value:
+            _holdable(item, depth + 1)
+        if kind is dict:
+            for item in value.values():
+                _holdable(item, depth + 1)
+    elif value is not None and kind is not bool:
+        raise ValueError("must be a JSON value")
+
+
+def _properties(value: dict[str, Any]) -> dict[str, Any]:
+    _holdable(value)
+    return value
+
+
+Properties = Annotated[dict[str, Any], AfterValidator(_properties)]
+
+
 class Event(Message):
     """Something a customer did, said or was sent.
 
@@ -45,7 +81,7 @@ class Event(Message):
     value: Amount | None = None
     currency: Currency | None = None
     text: Annotated[Text, StringConstraints(max_length=20_000)] | None = None
-    properties: dict[str, JsonValue] | None = None
+    properties: Properties | None = None
     campaign: Key | None = None
     target_list: UUID | None = None
     experiment: Key | None = None
