@@ -4,4 +4,4 @@ Owns customers, the attribute catalogue, permission, suppressions, segments, cam
 control group. Publishes `audience_portraits` and `audience_list_members`. Reads what feedback publishes. Calls nobody.
 """
 
-READS = ("feedback_events", "feedback_batches", "feedback_withdrawals", "feedback_scores")
+READS = ("feedback_events", "feedback_batches", "feedback_withdrawals", "feedback_scores", "feedback_kinds")

@@ -47,15 +47,19 @@ def _holdable(value: Any, depth: int = 0) -> None:
         if not math.isfinite(value):
             raise ValueError("must not contain NaN or an infinity")
     elif kind is dict or kind is list:
-        if depth == DEEPEST:
-            raise ValueError(f"must not be nested deeper than {DEEPEST} levels")
-        for item in value:
-            _holdable(item, depth + 1)
-        if kind is dict:
-            for item in value.values():
-                _holdable(item, depth + 1)
+        _holdable_within(value, depth + 1)
     elif value is not None and kind is not bool:
         raise ValueError("must be a JSON value")
+
+
+def _holdable_within(value: Any, depth: int) -> None:
+    if depth > DEEPEST:
+        raise ValueError(f"must not be nested deeper than {DEEPEST} levels")
+    for item in value:
+        _holdable(item, depth)
+    if type(value) is dict:
+        for item in value.values():
+            _holdable(item, depth)
 
 
 def _properties(value: dict[str, Any]) -> dict[str, Any]:
@@ -122,9 +126,9 @@ class IngestReport(Message):
     accepted: int = 0
     duplicates: int = 0
     conflicts: int = 0
-    rejected: list[Rejected] = []
+    rejected: list[Rejected] = Field(default_factory=list)
     refused: int = 0
-    reasons: list[Reason] = []
+    reasons: list[Reason] = Field(default_factory=list)
 
 
 class Reject(Message):
@@ -159,6 +163,10 @@ class NewRetry(Message):
     rejects: Annotated[list[Retry], Field(min_length=1, max_length=1000)]
 
 
+Needed = Literal["value", "currency", "text", "campaign", "target_list", "experiment", "arm"]
+Follows = Literal["nothing", "withdrawal", "withdrawal when hard"]
+
+
 class PropertyRule(Message):
     """What one property of a kind holds. `minimum` and `maximum` bound a number; `above` is an open lower bound."""
 
@@ -174,8 +182,8 @@ class NewKind(Message):
     """A kind of event that an installation declares for itself. Properties it does not name may hold any JSON."""
 
     description: Annotated[Text, StringConstraints(max_length=1000)] = ""
-    properties: dict[Annotated[Name, StringConstraints(max_length=100)], PropertyRule] = {}
-    required: list[Literal["value", "currency", "text", "campaign", "target_list", "experiment", "arm"]] = []
+    properties: dict[Annotated[Name, StringConstraints(max_length=100)], PropertyRule] = Field(default_factory=dict)
+    required: list[Needed] = Field(default_factory=list)
     value: PropertyRule | None = None
 
 
@@ -184,7 +192,7 @@ class KindRule(NewKind):
 
     name: Kind
     source: Literal["business", "interactive", "sensor", "campaign", "custom"]
-    follows: Literal["nothing", "withdrawal", "withdrawal when hard"] = "nothing"
+    follows: Follows = "nothing"
 
 
 class TrainRfm(Message):

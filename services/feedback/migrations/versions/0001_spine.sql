@@ -137,3 +137,9 @@ select s.run_id, r.model as source, s.customer_id, s.traits, r.created_at as com
  where r.state in ('published', 'delivered');
 comment on view published.feedback_scores is
     'What a run of a model found for each customer, as a flat object of traits. A run shows once it is whole.';
+
+create view published.feedback_kinds as
+select k.name, k.rule -> 'properties' as properties
+  from feedback.kind as k;
+comment on view published.feedback_kinds is
+    'Kinds that the installation declared, beside the ones every installation knows: properties is {name: {"type", …}}.';
