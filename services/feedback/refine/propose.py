@@ -1,9 +1,184 @@
-"""From cells to a proposal."""
+"""From cells to a proposal: gates, search, confirmation, verdict."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.feedback.refine import confirm as check
+from services.feedback.refine import search, sums, wording
 from services.feedback.refine.cells import Cells
-from services.feedback.refine.spec import Proposal, Spec
+from services.feedback.refine.search import Contrast, Found
+from services.feedback.refine.spec import Gain, Group, Proposal, Spec, Verdict
+
+FEWEST = 25  # responders in each arm of the confirm half
+FEWEST_MONEY = 100
+_POWER = 0.8416212335729143  # the 80 % quantile of the normal distribution
+_FIFTH = 0.2
 
 
 def refine(grow: Cells, confirm: Cells, spec: Spec) -> Proposal:
-    """Search a rule on one half, confirm it once on the other, and word the verdict."""
-    raise NotImplementedError
+    """Search a rule on one half of the customers, confirm it once on the other, and word the verdict.
+
+    Parameters
+    ----------
+    grow, confirm
+        Cells of the two halves, coded alike (`Spec.codings`).
+    spec
+        What is asked, declared before anyone looked.
+
+    Returns
+    -------
+    Proposal
+        With a definition only where, on the half the search never saw, the rule earns more than the segment as it
+        stands *and* more than the best policy that treats everyone alike (simultaneous one-sided lower bounds above
+        zero at this attempt's share of α); the net effect of contacting those dropped then has an upper bound below
+        zero. Anything else proposes nothing, and says why.
+
+    Raises
+    ------
+    ValueError
+        If there is not exactly one control, or cells name an arm that there is not.
+    """
+    question = _Question(grow, confirm, spec)
+    if spec.problems:
+        return question.nothing(Verdict.UNHEALTHY, wording.unhealthy(spec))
+    reason = question.too_few()
+    if reason:
+        return question.nothing(Verdict.TOO_FEW, reason)
+    found, tried = question.search()
+    if found is None:
+        return question.nothing(Verdict.NO_RULE, wording.no_rule(spec, tried), tried)
+    return question.judge(found, tried)
+
+
+@dataclass
+class _Question:
+    grow: Cells
+    confirm: Cells
+    spec: Spec
+
+    def __post_init__(self) -> None:
+        arms = self.spec.arms
+        if sum(arm.control for arm in arms) != 1 or len(arms) < 2:
+            raise ValueError("There must be exactly one control and at least one other arm.")
+        for cells in (self.grow, self.confirm):
+            if len(cells.arm) and not 0 <= cells.arm.min() <= cells.arm.max() < len(arms):
+                raise ValueError("The cells name an arm that the specification does not.")
+        sign = -1.0 if self.spec.direction == "down" else 1.0
+        self.control = next(position for position, arm in enumerate(arms) if arm.control)
+        self.treatments = [position for position, arm in enumerate(arms) if not arm.control]
+        self.costs = np.array([0.0 if arm.control else arm.cost for arm in arms])
+        self.alpha = check.allowance(self.spec.alpha, self.spec.attempt)
+        self.sign = sign
+        self.figures = [sums.figures(cells, len(arms), sign) for cells in (self.grow, self.confirm)]
+
+    def too_few(self) -> str | None:
+        """Why there is too little to learn from, or None."""
+        fewest = FEWEST_MONEY if self.spec.money else FEWEST
+        for half in self.figures:
+            total = half.sum(axis=0)
+            seen = [float(sums.responders(total, (arm,))) for arm in range(len(self.spec.arms))]
+            if seen[self.control] < fewest or max(seen[arm] for arm in self.treatments) < fewest:
+                return wording.too_few_responders(self.spec, fewest)
+        if self.spec.worthwhile is not None:
+            detectable = self._detectable()
+            if not detectable <= self.spec.worthwhile:
+                return wording.too_few_customers(self.spec, detectable)
+        return None
+
+    def _detectable(self) -> float:
+        """The net effect among a fifth of the customers that confirmation would find with 80 % power."""
+        total = self.figures[1].sum(axis=0)
+        errors = [float(sums.net(total, (arm,), self.control, 0.0).standard_error) for arm in self.treatments]
+        return (check.critical_value(self.alpha, 0.0) + _POWER) * min(errors) / np.sqrt(_FIFTH)
+
+    def search(self) -> tuple[Found | None, int]:
+        """The most promising rule over all treatment arms, and how many were compared."""
+        look = search.policy if self.spec.net or self.costs.any() else search.tree
+        mixes = [(arm,) for arm in self.treatments] + ([tuple(self.treatments)] if len(self.treatments) > 1 else [])
+        found, tried = [], 0
+        for mix in mixes:
+            contrast = Contrast(mix, self.control, float(self.costs[list(mix)].mean()))
+            ground = search.prepare(self.grow, self.spec.codings, len(self.spec.arms), contrast, self.sign)
+            rule, compared = look(ground, contrast)
+            tried += compared
+            found += [rule] if rule else []
+        return max(found, key=lambda rule: rule.gain, default=None), tried
+
+    def judge(self, found: Found, tried: int) -> Proposal:
+        """Confirm the rule and word what came out."""
+        contrast = found.contrast
+        constant = check.best_constant(self.figures[0], self.control, self.costs)
+        compared = sorted({*contrast.arms, constant})
+        halves = [
+            check.half(figures, search.kept(cells.codes, found.leaves), compared)
+            for figures, cells in zip(self.figures, (self.grow, self.confirm), strict=True)
+        ]
+        enough = sums.responders(halves[1].sums, contrast.arms) >= FEWEST
+        others: list[tuple[int, ...]] = [contrast.treatments]
+        others += [(constant,)] if (constant,) != contrast.treatments else []
+        bound = self._bound(halves[1], contrast, others)
+        gains = tuple(self._gain(halves, contrast, other, bound) for other in others)
+        groups = tuple(self._group(halves, found, side, bound) for side in (check.KEPT, check.DROPPED))
+        confirmed = bool(enough.all()) and all(gain.low > 0 for gain in gains)
+        verdict = Verdict.PROPOSE if confirmed else Verdict.NOT_CONFIRMED
+        summary = wording.verdict(self.spec, verdict, gains, groups, tried)
+        clauses = wording.clauses(found.leaves, self.spec.codings, self.missing())
+        definition = {"all": [self.spec.current, *clauses]} if confirmed else None
+        return self._answer(verdict, summary, tried)._replace(
+            definition=definition,
+            rule=groups[check.KEPT].rule,
+            arms=tuple(self.spec.arms[arm].key for arm in contrast.treatments),
+            gains=gains,
+            groups=groups,
+        )
+
+    def missing(self) -> list[bool]:
+        """For each trait, whether any customer lacks it."""
+        return [
+            any(bool((cells.codes[:, trait] < 0).any()) for cells in (self.grow, self.confirm))
+            for trait in range(len(self.spec.codings))
+        ]
+
+    def _bound(self, here: check.Half, contrast: Contrast, others: Sequence[tuple[int, ...]]) -> float:
+        if len(others) == 1:
+            return check.critical_value(self.alpha, 1.0)
+        alike = [(other, other) for other in others]
+        rule = (contrast.treatments, (contrast.control,))
+        return check.critical_value(self.alpha, check.correlation(here, rule, alike, len(self.costs)))
+
+    def _gain(self, halves: Sequence[check.Half], contrast: Contrast, other: tuple[int, ...], bound: float) -> Gain:
+        rule = (contrast.treatments, (contrast.control,))
+        before, after = (check.compare(half, rule, (other, other), self.costs) for half in halves)
+        low = after.gain - bound * after.standard_error
+        shrunken = check.shrunken(after.gain, after.standard_error)
+        against = wording.against(self.spec, other)
+        return Gain(against, before.gain, after.gain, after.standard_error, low, shrunken)
+
+    def _group(self, halves: Sequence[check.Half], found: Found, side: int, bound: float) -> Group:
+        rule = (found.contrast.treatments, found.contrast.treatments)
+        nobody = ((found.contrast.control,),) * 2
+        before, after = (check.compare(half.only(side), rule, nobody, self.costs) for half in halves)
+        error = after.standard_error
+        leaves = [leaf._replace(contact=leaf.contact == (side == check.KEPT)) for leaf in found.leaves]
+        return Group(
+            kept=side == check.KEPT,
+            rule=wording.rule(leaves, self.spec.codings, self.missing()),
+            share=float(halves[1].shares[side]),
+            customers=int(sums.customers(halves[1].sums)[side]),
+            grow=before.gain,
+            confirm=after.gain,
+            standard_error=error,
+            low=after.gain - bound * error,
+            high=after.gain + bound * error,
+            shrunken=check.shrunken(after.gain, error),
+        )
+
+    def nothing(self, verdict: Verdict, summary: str, tried: int = 0) -> Proposal:
+        """A verdict that proposes nothing, before anything was compared."""
+        return self._answer(verdict, summary, tried)
+
+    def _answer(self, verdict: Verdict, summary: str, tried: int) -> Proposal:
+        sizes = [int(cells.count.sum()) for cells in (self.grow, self.confirm)]
+        return Proposal(verdict, summary, None, None, (), (), (), tried, self.spec.attempt, self.alpha, *sizes)

@@ -102,7 +102,7 @@ class Group(NamedTuple):
 
 
 class Proposal(NamedTuple):
-    """The answer. `definition`, `rule`, `arm`, `gains` and `groups` are empty where nothing was searched or found.
+    """The answer. `definition`, `rule`, `arms`, `gains` and `groups` are empty where nothing was searched or found.
 
     Attributes
     ----------
@@ -112,8 +112,8 @@ class Proposal(NamedTuple):
         The segment's next version in the segment language; None unless the verdict is to propose.
     rule
         Who is kept, in words (also for a rule that was not confirmed).
-    arm
-        The arm whose contacts the rule was learnt from.
+    arms
+        Whose contacts the rule was learnt from: one treatment, or all of them mixed in equal parts.
     gains
         Over the current version, and over the best policy that treats everyone alike.
     groups
@@ -128,7 +128,7 @@ class Proposal(NamedTuple):
     summary: str
     definition: dict[str, JsonValue] | None
     rule: str | None
-    arm: str | None
+    arms: tuple[str, ...]
     gains: tuple[Gain, ...]
     groups: tuple[Group, ...]
     rules_tried: int

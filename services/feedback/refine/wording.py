@@ -1,0 +1,109 @@
+"""What is said: the rule in words and in the segment language, and the verdict as sentences for a marketer."""
+
+from collections.abc import Sequence
+
+from services.feedback.refine.cells import Coding
+from services.feedback.refine.search import Leaf
+from services.feedback.refine.spec import Gain, Group, Spec, Verdict
+from services.feedback.refine.splits import Definition, Split, clause, words
+
+
+def clauses(leaves: Sequence[Leaf], codings: Sequence[Coding], missing: Sequence[bool]) -> list[Definition]:
+    """The kept customers as clauses that must all hold, said the shorter way: who is kept, or who is not dropped."""
+    keep = [leaf for leaf in leaves if leaf.contact]
+    drop = [leaf for leaf in leaves if not leaf.contact]
+    if len(drop) == 1 and (len(keep) > 1 or len(drop[0].path) < len(keep[0].path)):
+        (out,) = drop
+        if len(out.path) == 1:
+            return [_clause(out.path[0], codings, missing, opposite=True)]
+        return [{"not": _all(out, codings, missing)}]
+    if len(keep) == 1:
+        return [_clause(step, codings, missing) for step in keep[0].path]
+    return [{"any": [_all(leaf, codings, missing) for leaf in keep]}]
+
+
+def _all(leaf: Leaf, codings: Sequence[Coding], missing: Sequence[bool]) -> Definition:
+    steps = [_clause(step, codings, missing) for step in leaf.path]
+    return steps[0] if len(steps) == 1 else {"all": steps}
+
+
+def _clause(
+    step: tuple[Split, bool], codings: Sequence[Coding], missing: Sequence[bool], *, opposite: bool = False
+) -> Definition:
+    split, yes = step
+    return clause(split, yes != opposite, codings[split.trait], missing=missing[split.trait])
+
+
+def rule(leaves: Sequence[Leaf], codings: Sequence[Coding], missing: Sequence[bool]) -> str:
+    """Who is in the leaves marked for contact, in words."""
+    chosen = [
+        " and ".join(words(split, yes, codings[split.trait], missing=missing[split.trait]) for split, yes in leaf.path)
+        for leaf in leaves
+        if leaf.contact
+    ]
+    return chosen[0] if len(chosen) == 1 else "; or ".join(chosen)
+
+
+def against(spec: Spec, arms: Sequence[int]) -> str:
+    """A policy that treats everyone alike, in words."""
+    if len(arms) == 1 and spec.arms[arms[0]].control:
+        return "contacting nobody"
+    return f"contacting everyone with {' or '.join(spec.arms[arm].key for arm in arms)}"
+
+
+def amount(value: float, spec: Spec) -> str:
+    """A figure per customer: money with cents, anything else with three significant digits."""
+    return f"{value:,.2f}" if spec.money else f"{value:.3g}"
+
+
+def unhealthy(spec: Spec) -> str:
+    return (
+        "Nothing is proposed: the experiment's health checks failed, so no rule learnt from it could be trusted. "
+        + " ".join(spec.problems)
+    )
+
+
+def too_few_responders(spec: Spec, fewest: int) -> str:
+    return (
+        f"Nothing is proposed: it is too early to learn from {spec.metric}. Each half of the customers needs at least "
+        f"{fewest} who responded in the control and in a contacted arm."
+    )
+
+
+def too_few_customers(spec: Spec, detectable: float) -> str:
+    worthwhile = spec.worthwhile or 0.0
+    return (
+        f"Nothing is proposed: with these customers only a difference of {amount(detectable, spec)} {spec.metric} per "
+        f"customer or more could be confirmed among a fifth of them, and {amount(worthwhile, spec)} would already "
+        f"pay. About {(detectable / worthwhile) ** 2:.1f} times as many customers would settle it."
+    )
+
+
+def no_rule(spec: Spec, tried: int) -> str:
+    return (
+        f"Nothing is proposed: none of the {tried:,} rules compared did better on {spec.metric} than treating everyone "
+        "alike. The segment can stay as it is; that is the usual outcome, and a good one to know."
+    )
+
+
+def verdict(spec: Spec, found: Verdict, gains: Sequence[Gain], groups: Sequence[Group], tried: int) -> str:
+    """The rule, what it earns, and how sure that is."""
+    keep, drop = groups
+    seen = "; ".join(
+        f"over {gain.against} {amount(gain.grow, spec)} per customer where it was searched, "
+        f"{amount(gain.confirm, spec)} where it was checked (at least {amount(gain.low, spec)})"
+        for gain in gains
+    )
+    if found is not Verdict.PROPOSE:
+        return (
+            f"Nothing is proposed: the best of {tried:,} rules (contact only where {keep.rule}) was not shown to be "
+            f"better on {spec.metric} by the customers it was not searched on: {seen}. Looking good where one searched "
+            "is what chance alone brings about; the segment can stay as it is."
+        )
+    return (
+        f"Contact only where {keep.rule}. Contacting the others ({drop.share:.0%} of customers, where {drop.rule}) "
+        f"changes {spec.metric} by {amount(drop.confirm, spec)} per customer after costs, at most "
+        f"{amount(drop.high, spec)}, so it does harm; contacting those kept changes it by "
+        f"{amount(keep.confirm, spec)}. The rule earns {seen}. Expect {amount(gains[0].shrunken, spec)} more per "
+        f"customer than today; {tried:,} rules were compared."
+    )
