@@ -173,7 +173,7 @@ def _presented(request: Request, basic: bool) -> str:
 
 
 def requires(scope: str, *, basic: bool = False) -> Any:
-    """A dependency that lets callers with `scope` pass; with `basic`, a page that browsers can open with the key as password."""
+    """A dependency that lets callers with `scope` pass; with `basic`, browsers may send the key as a password."""
 
     def check(request: Request) -> Caller:
         state = request.app.state

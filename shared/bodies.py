@@ -14,7 +14,7 @@ from fastapi.responses import StreamingResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from shared.errors import FieldError, Invalid, TooLarge, Unreadable
+from shared.errors import FieldError, Invalid, TooLarge, Unreadable, UnsupportedMediaType
 
 T = TypeVar("T")
 
@@ -26,7 +26,10 @@ _RATIO = 200  # how much larger than its compressed form a body may become
 
 
 def parse_json(raw: bytes) -> Any:
-    """JSON that Postgres can hold. Raises `Unreadable` for what is no JSON, `Invalid` for NaN, NUL, lone surrogates and depth."""
+    """JSON that Postgres can hold.
+
+    Raises `Unreadable` for what is no JSON, and `Invalid` for NaN, NUL, lone surrogates and too much depth.
+    """
     try:
         text = raw.decode("utf-8")
         found = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
@@ -97,13 +100,21 @@ class _StrictRequest(Request):
 
 
 class StrictRoute(APIRoute):
-    """A route whose JSON bodies are strict and at most 1 MiB."""
+    """A route whose JSON bodies are strict and at most 1 MiB; another media type is refused."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         inner = super().get_route_handler()
+        reads_body = self.body_field is not None
 
         async def handle(request: Request) -> Response:
-            return await inner(_StrictRequest(request.scope, request.receive))
+            strict = _StrictRequest(request.scope, request.receive)
+            # Read here: what is raised inside FastAPI's own reading loses its meaning.
+            if reads_body and await strict.body():
+                kind = media_type(request)
+                if kind != "application/json" and not kind.endswith("+json"):
+                    raise UnsupportedMediaType("This call reads application/json.")
+                await strict.json()
+            return await inner(strict)
 
         return handle
 
@@ -146,13 +157,14 @@ def _inflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
     try:
         for chunk in chunks:
             taken += len(chunk)
-            while chunk:
-                out = inflate.decompress(chunk, 1 << 20)
+            waiting = chunk
+            while waiting:
+                out = inflate.decompress(waiting, 1 << 20)
                 given += len(out)
                 if given > (1 << 20) + _RATIO * taken:
                     raise TooLarge("The body grows too much when it is decompressed.")
                 yield out
-                chunk = inflate.unconsumed_tail
+                waiting = inflate.unconsumed_tail
     except zlib.error as error:
         raise Unreadable("The body is not gzip.") from error
     if not inflate.eof:
@@ -179,7 +191,7 @@ def ndjson_lines(chunks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
 
 
 def csv_rows(chunks: Iterable[bytes]) -> Iterator[tuple[int, dict[str, str]]]:
-    """(1-based row number, values by header). A row with too many or too few fields holds them under `""` or lacks them.
+    """(1-based row number, values by header). What is beyond the header stands under `""`; what lacks is not there.
 
     Raises `Unreadable` where the header is missing or repeats a name. Bytes that are no UTF-8 become U+FFFD.
     """

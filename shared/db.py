@@ -82,7 +82,7 @@ def copy_rows(db: Db, statement: str, rows: Iterable[Sequence[object]], types: S
     Returns how many rows were sent.
     """
     count = 0
-    with driver(db).cursor() as cursor, cursor.copy(sql.SQL(statement)) as copy:  # type: ignore[arg-type]
+    with driver(db).cursor() as cursor, cursor.copy(sql.SQL(statement)) as copy:
         if types:
             copy.set_types(types)
         for row in rows:

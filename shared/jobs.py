@@ -74,7 +74,7 @@ DEPTH = sa.text(
 
 
 class Job(Message):
-    """Long work as a caller sees it. `progress` runs from 0 to 1; `result` comes with success, `problem` with failure."""
+    """Long work as a caller sees it. `progress` runs from 0 to 1; a `result` or a `problem` comes at the end."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -159,7 +159,7 @@ class Jobs:
         return app
 
     def _register_tick(self, app: App, name: str, cron: str, tick: Tick, context: JobContext) -> None:
-        def run(timestamp: int) -> None:
+        def run(timestamp: int) -> None:  # when it was due; what matters is now
             structlog.contextvars.clear_contextvars()
             structlog.contextvars.bind_contextvars(tick=name)
             try:

@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 import procrastinate
+import psycopg
 import sqlalchemy as sa
 import structlog
 from alembic import command, op
@@ -31,7 +32,7 @@ def migrate(settings: Settings) -> None:
         for service in SERVICES:
             _role_and_schema(engine, service, settings.database_of(service))
         with engine.begin() as connection:
-            connection.exec_driver_sql((resources.files("shared") / "access.sql").read_text())
+            _run(connection, (resources.files("shared") / "access.sql").read_text())
         for service in SERVICES:
             _upgrade(engine, service)
         for service in SERVICES:
@@ -111,14 +112,21 @@ def is_current(connection: sa.Connection, service: str) -> bool:
 
 def run_sql(place: str, name: str) -> None:
     """Run the SQL file `name` that lies beside the migration `place` (its `__file__`)."""
-    op.get_bind().exec_driver_sql((Path(place).parent / name).read_text())
+    _run(op.get_bind(), (Path(place).parent / name).read_text())
 
 
 def foundation() -> None:
     """Called first in each service's first migration: the queue, jobs and idempotency keys in its own schema."""
     bind = op.get_bind()
-    bind.exec_driver_sql(procrastinate.schema.SchemaManager.get_schema())
-    bind.exec_driver_sql((resources.files("shared") / "foundation.sql").read_text())
+    _run(bind, procrastinate.schema.SchemaManager.get_schema())
+    _run(bind, (resources.files("shared") / "foundation.sql").read_text())
+
+
+def _run(connection: sa.Connection, script: str) -> None:
+    """Several statements at once, within the connection's transaction; `%` means itself."""
+    raw = connection.connection.driver_connection
+    assert raw is not None
+    raw.execute(script)
 
 
 def _grant(engine: sa.Engine, service: str, role_name: str) -> None:
@@ -142,4 +150,8 @@ def _grant(engine: sa.Engine, service: str, role_name: str) -> None:
         raw = connection.connection.driver_connection
         assert raw is not None
         for statement in statements:
-            raw.execute(statement)
+            try:
+                with raw.transaction():
+                    raw.execute(statement)
+            except psycopg.errors.UndefinedTable:
+                log.warning("view missing")

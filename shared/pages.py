@@ -47,7 +47,7 @@ class PageRequest:
         if not genuine:
             pointed = [FieldError("#query/cursor", "not a cursor of this query")]
             raise Invalid("This cursor belongs to no page of this query.", pointed)
-        return values
+        return [str(value) for value in values]
 
 
 def _paged(

@@ -123,7 +123,7 @@ def _again(request: Request, detail: str) -> JSONResponse:
 
 
 def unexpected(request: Request, error: Exception) -> JSONResponse:
-    """The answer to an error that nobody foresaw. Its message may quote a row, so only its kind and place are logged."""
+    """The answer to an error nobody foresaw. Its message may quote a row: only its kind and place are logged."""
     log.error("request failed", error=type(error).__name__, where=_where(error))
     return problem(request, 500, "internal", "Something went wrong here; the log has it under the request id.")
 

@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Callable
+from typing import TextIO, cast
 
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
@@ -27,6 +28,16 @@ ARRIVAL_PENDING = Gauge(
 )
 
 
+class _StandardError:
+    """Standard error as it is at the time of writing."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
 def configure_logging(settings: Settings, service: str) -> None:
     """One JSON object a line on standard error; the loggers of libraries speak the same way."""
     level = getattr(logging, settings.log_level.upper())
@@ -39,7 +50,7 @@ def configure_logging(settings: Settings, service: str) -> None:
     structlog.configure(
         processors=[*shared, structlog.processors.JSONRenderer()],  # type: ignore[list-item]
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, _StandardError())),
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(sys.stderr)

@@ -98,7 +98,8 @@ def _answer_health(host: str, port: int) -> Any:
 
     def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         if environ["PATH_INFO"] == "/metrics":
-            return metrics(environ, start)
+            scraped: Iterable[bytes] = metrics(environ, start)
+            return scraped
         alive = time.monotonic() - _last_beat < ALIVE_FOR
         start("200 OK" if alive else "503 Service Unavailable", [("Content-Type", "application/json")])
         return [json.dumps({"status": "ok" if alive else "stalled"}).encode()]

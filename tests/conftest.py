@@ -1,6 +1,6 @@
 """What tests stand on: a real Postgres, the three real services on loopback, and real workers.
 
-Each pytest worker has a Postgres of its own, or, where `ATTUNE_TEST_DATABASE_URL` names one, a database of its own in it.
+Each pytest worker has a Postgres of its own; where `ATTUNE_TEST_DATABASE_URL` names one, a database in that.
 """
 
 import importlib

@@ -54,7 +54,7 @@ class Peer:
         raise error(_detail(response))
 
     def _send(self, method: str, path: str, content: str | None, params: Mapping[str, str] | None) -> httpx.Response:
-        """Safe calls are tried three times, on transport errors and 502 to 504, with doubling pauses; POST never twice."""
+        """Safe calls are tried three times, on transport errors and 502 to 504; POST never twice."""
         attempts = ATTEMPTS if method in ("GET", "PUT", "DELETE") else 1
         headers = {"Content-Type": "application/json"} if content else {}
         request_id = structlog.contextvars.get_contextvars().get("request_id")

@@ -1,0 +1,248 @@
+"""What every service promises, shown on a small one."""
+
+import gzip
+import json
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+import sqlalchemy as sa
+from sqlmodel import Session
+
+from shared import worker
+from shared.auth import create_key, list_keys, revoke_key
+from shared.db import transaction
+from shared.jobs import enqueue
+from shared.service import Service, make_context
+from shared.settings import Settings
+from tests.conftest import SECRET
+from tests.shared import conftest as toys
+
+
+def pointers(answer: httpx.Response) -> set[str]:
+    return {error["pointer"] for error in answer.json()["errors"]}
+
+
+def test_errors_are_problem_documents_with_the_request_id(toy: httpx.Client) -> None:
+    answer = toy.get("/v1/things/fail/conflict", headers={"X-Request-ID": "my-request"})
+    assert answer.status_code == 409
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["x-request-id"] == "my-request"
+    assert answer.json() == {
+        "type": "urn:attune:problem:conflict", "title": "Conflict", "status": 409, "detail": "no",
+        "instance": "/v1/things/fail/conflict", "request_id": "my-request",
+    }  # fmt: skip
+
+
+def test_who_must_wait_is_told_how_long(toy: httpx.Client) -> None:
+    answer = toy.get("/v1/things/fail/busy")
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "7")
+
+
+def test_a_bug_answers_500_without_a_word_of_what_it_saw(toy: httpx.Client) -> None:
+    answer = toy.get("/v1/things/fail/bug")
+    assert answer.status_code == 500
+    assert "secret@example.org" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "at"),
+    [
+        (b'{"name": 3}', 422, {"/name"}),
+        (b'{"name": "a", "nome": 1}', 422, {"/nome"}),
+        (b"{}", 422, {"/name"}),
+        (b"", 422, {""}),
+        (b"[]", 422, {""}),
+        (b"{", 400, set()),
+        (b'{"name": "\xff"}', 400, set()),
+        (b'{"name": "a", "extra": NaN}', 422, {""}),
+        (b'{"name": "a", "extra": 1e999}', 422, {""}),
+        (b'{"name": "a\\u0000"}', 422, {"/name"}),
+        (b'{"name": "a", "extra": {"b": ["\\ud800"]}}', 422, {"/extra/b/0"}),
+        (b'{"name": "a", "at": "2026-01-01T00:00:00"}', 422, {"/at"}),
+        (b'{"name": "a", "at": "9999-12-31T23:59:59Z"}', 422, {"/at"}),
+        (b'{"name": "a", "price": "NaN"}', 422, {"/price"}),
+        (b'{"name": "a", "extra": ' + b"9" * 5000 + b"}", 422, set()),
+        (b'{"name": "a", "extra": ' + b"[" * 100 + b"]" * 100 + b"}", 422, {"/extra" + "/0" * 64}),
+        (b'{"name": "a", "extra": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", 422, set()),
+        (b'{"name": "' + b"a" * 2_000_000 + b'"}', 413, set()),
+    ],
+)
+def test_bad_bodies_get_a_4xx_that_points_at_the_field(
+    toy: httpx.Client, body: bytes, status: int, at: set[str]
+) -> None:
+    answer = toy.post("/v1/things", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == status, answer.text
+    assert {error["pointer"] for error in answer.json().get("errors", [])} == at
+
+
+def test_an_address_with_nul_is_refused(toy: httpx.Client) -> None:
+    assert toy.get("/v1/things?of=%00").status_code == 422
+    assert toy.get("/v1/things/fail/%00").status_code == 422
+
+
+def test_pages_hold_every_item_once(toy: httpx.Client) -> None:
+    found, cursor = [], None
+    while True:
+        params = {"limit": "99"} | ({"cursor": cursor} if cursor else {})
+        answer = toy.get("/v1/things", params=params).json()
+        found += answer["items"]
+        cursor = answer["next_cursor"]
+        if cursor is None:
+            break
+    assert found == list(range(250))
+
+
+@pytest.mark.parametrize(
+    "change", [lambda c: c[:-2] + "AA", lambda c: "x", lambda c: "é", lambda c: "bnVsbA", lambda c: "W10"]
+)
+def test_a_cursor_that_was_not_given_is_refused(toy: httpx.Client, change: Callable[[str], str]) -> None:
+    cursor = toy.get("/v1/things", params={"limit": 2}).json()["next_cursor"]
+    answer = toy.get("/v1/things", params={"limit": 2, "cursor": change(cursor)})
+    assert (answer.status_code, pointers(answer)) == (422, {"#query/cursor"})
+
+
+def test_a_cursor_of_another_query_is_refused(toy: httpx.Client) -> None:
+    cursor = toy.get("/v1/things", params={"limit": 2}).json()["next_cursor"]
+    assert toy.get("/v1/things", params={"limit": 2, "cursor": cursor, "of": "other"}).status_code == 422
+
+
+def test_the_same_idempotency_key_gives_the_first_answer_again(toy: httpx.Client, unique: str) -> None:
+    headers = {"Idempotency-Key": unique}
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: toy.post("/v1/things", json={"name": "a"}, headers=headers), range(8)))
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert toy.post("/v1/things", json={"name": "b"}, headers=headers).status_code == 409
+    assert toy.post("/v1/things", json={"name": "a"}).json()["id"] != answers[0].json()["id"]
+
+
+def test_streams_are_counted_whole_gzipped_or_not(toy: httpx.Client) -> None:
+    body = b'{"a": 1}\n\n{"a": 2}\r\nno json'
+    for content, headers in ((body, {}), (gzip.compress(body), {"Content-Encoding": "gzip"})):
+        assert toy.post("/v1/things/count", content=content, headers=headers).json() == {"rows": 3}
+    assert toy.post("/v1/things/count", content=body, headers={"Content-Encoding": "gzip"}).status_code == 400
+    assert toy.post("/v1/things/count", content=body, headers={"Content-Encoding": "br"}).status_code == 400
+
+
+def test_a_body_that_swells_is_refused(toy: httpx.Client) -> None:
+    bomb = gzip.compress(b"\n" * 9_000_000)
+    assert toy.post("/v1/things/count", content=bomb, headers={"Content-Encoding": "gzip"}).status_code == 413
+    assert toy.post("/v1/things/count", content=b"a\n" * 6_000_000).status_code == 413
+
+
+def test_csv_keeps_lines_within_quotes_together(toy: httpx.Client) -> None:
+    body = 'id,note\n1,"two\nlines, one row"\n2,café\n'.encode()
+    assert toy.post("/v1/things/count?kind=csv", content=body).json() == {"rows": 2}
+    assert toy.post("/v1/things/count?kind=csv", content=b"a,a\n1,2\n").status_code == 400
+
+
+def test_without_a_valid_key_nothing_opens(toy: httpx.Client) -> None:
+    for value in ("", "Bearer", "Bearer nonsense", "Bearer attune.00000000000000000000000000000000.x", "Basic !!"):
+        answer = toy.get("/v1/things", headers={"Authorization": value})
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+
+
+def test_keys_open_their_scopes_until_they_are_revoked(
+    toy: httpx.Client, owner_engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.auth.FRESH_FOR", 0.0)
+    with transaction(owner_engine) as db:
+        identifier, key = create_key(db, SECRET, "reader", ["audience:read"])
+    headers = {"Authorization": f"Bearer {key}"}
+    assert toy.get("/v1/things", headers=headers).status_code == 200
+    assert toy.post("/v1/things", json={"name": "a"}, headers=headers).status_code == 403
+    with transaction(owner_engine) as db:
+        revoke_key(db, identifier)
+        assert {one.id for one in list_keys(db) if one.revoked_at} >= {identifier}
+        assert key.encode() not in repr(db.execute(sa.text("select * from access.api_key")).all()).encode()
+    assert toy.get("/v1/things", headers=headers).status_code == 401
+
+
+def test_open_doors_need_no_key(toy: httpx.Client) -> None:
+    for path in ("/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"):
+        assert httpx.get(toy.base_url.join(path)).status_code == 200, path
+
+
+def test_requests_are_counted_under_their_template_and_never_their_address(toy: httpx.Client) -> None:
+    toy.get("/v1/things/fail/conflict")
+    text = toy.get("/metrics").text
+    assert 'route="/v1/things/fail/{how}",service="audience",status="409"' in text
+    assert "fail/conflict" not in text
+
+
+def finished(toy: httpx.Client, job_id: str) -> dict[str, object]:
+    found: dict[str, object] = toy.get(f"/v1/jobs/{job_id}").json()
+    return found
+
+
+def test_jobs_end_with_a_result_or_a_problem(toy: httpx.Client, toy_service: Service, settings: Settings) -> None:
+    started = [toy.post("/v1/things/work", json={"name": kind, "extra": 21}) for kind in ("double", "refuse", "crash")]
+    assert [answer.status_code for answer in started] == [202] * 3
+    assert started[0].headers["location"] == f"/v1/jobs/{started[0].json()['id']}"
+    drain(toy_service, settings)
+    good, refused, crashed = (finished(toy, answer.json()["id"]) for answer in started)
+    assert (good["state"], good["progress"], good["result"]) == ("succeeded", 1, {"doubled": 42})
+    assert (refused["state"], refused["problem"]["errors"]) == ("failed", [{"pointer": "/extra", "detail": "wrong"}])
+    assert (crashed["state"], crashed["problem"]["code"]) == ("failed", "internal")
+
+
+def drain(toy_service: Service, settings: Settings) -> None:
+    context = make_context(toy_service, settings, "worker")
+    worker.drain(toy_service.jobs, context, settings.audience_database_url)
+    context.engine.dispose()
+
+
+def test_a_queued_job_is_cancelled_at_once_and_a_running_one_between_chunks(
+    toy: httpx.Client, toy_service: Service, settings: Settings
+) -> None:
+    queued = toy.post("/v1/things/work", json={"name": "double", "extra": 1}).json()["id"]
+    assert toy.post(f"/v1/jobs/{queued}/cancel").json()["state"] == "cancelled"
+    running = toy.post("/v1/things/work", json={"name": "wait"}).json()["id"]
+    thread = threading.Thread(target=drain, args=(toy_service, settings))
+    thread.start()
+    assert toys.began.wait(20)
+    assert toy.post(f"/v1/jobs/{running}/cancel").json()["state"] == "running"
+    toys.go_on.set()
+    thread.join(20)
+    assert finished(toy, running)["state"] == "cancelled"
+    assert finished(toy, queued)["state"] == "cancelled"
+    assert toy.post(f"/v1/jobs/{queued}/cancel").status_code == 409
+
+
+def test_a_job_of_an_unfinished_transaction_does_not_exist(toy: httpx.Client, audience_engine: sa.Engine) -> None:
+    with audience_engine.connect() as connection:
+        before = connection.exec_driver_sql(
+            "select (select count(*) from job), (select count(*) from procrastinate_jobs)"
+        ).one()
+    with Session(audience_engine) as db:
+        enqueue(db, "double", {"extra": 1})
+        db.rollback()
+    with audience_engine.connect() as connection:
+        after = connection.exec_driver_sql(
+            "select (select count(*) from job), (select count(*) from procrastinate_jobs)"
+        ).one()
+    assert after == before
+
+
+def test_roles_stay_within_their_schema(audience_engine: sa.Engine, database: str) -> None:
+    for statement in ("select * from feedback.job", "create table audience.mine (a int)", "delete from access.api_key"):
+        with audience_engine.connect() as connection, pytest.raises(sa.exc.ProgrammingError, match="permission denied"):
+            connection.exec_driver_sql(statement)
+
+
+def test_logs_are_json_and_name_no_customer(
+    toy: httpx.Client, capfd: pytest.CaptureFixture[str], settings: Settings
+) -> None:
+    from shared.telemetry import configure_logging
+
+    configure_logging(settings, "audience")
+    toy.get("/v1/things/fail/conflict?customer=someone@example.org", headers={"X-Request-ID": "traced"})
+    configure_logging(settings.model_copy(update={"log_level": "error"}), "audience")
+    seen = [json.loads(line) for line in capfd.readouterr().err.splitlines() if "traced" in line]
+    assert [(line["event"], line["route"], line["status"]) for line in seen] == [
+        ("request answered", "/v1/things/fail/{how}", 409)
+    ]
+    assert "someone@example.org" not in json.dumps(seen)
