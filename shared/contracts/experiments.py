@@ -4,6 +4,7 @@ Beside this module: `metrics` (what is counted), `assignments` (who has which ar
 and `policies` (whom to contact next time).
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
@@ -78,6 +79,21 @@ def _guardrail(value: object) -> object:
     return {"metric": value} if isinstance(value, str) else value
 
 
+class MetricRole(StrEnum):
+    PRIMARY = "primary"
+    SECONDARY = "secondary"
+    GUARDRAIL = "guardrail"
+
+
+class FrozenMetric(Message):
+    """A metric as an experiment measures it: the version is fixed at start (before: the newest)."""
+
+    key: Key
+    version: int
+    role: MetricRole
+    margin: float | None = None
+
+
 class ExperimentMetrics(Message):
     """The keys of what is measured. A guardrail is a key, or a key with its margin."""
 
@@ -93,6 +109,13 @@ class ExperimentMetrics(Message):
 
     def keys(self) -> list[str]:
         return [self.primary, *self.secondary, *(guardrail.metric for guardrail in self.guardrails)]
+
+    def measured(self, versions: Mapping[str, int]) -> list[FrozenMetric]:
+        """What is measured, in order, at these versions by key."""
+        roles: list[tuple[str, MetricRole, float | None]] = [(self.primary, MetricRole.PRIMARY, None)]
+        roles += [(key, MetricRole.SECONDARY, None) for key in self.secondary]
+        roles += [(each.metric, MetricRole.GUARDRAIL, each.margin) for each in self.guardrails]
+        return [FrozenMetric(key=key, version=versions[key], role=role, margin=margin) for key, role, margin in roles]
 
 
 class NewExperiment(Message):
@@ -137,21 +160,6 @@ class NewExperiment(Message):
     def chosen_method(self) -> Method:
         listed = self.target_list_id is not None
         return self.method or (Method.GROUP_SEQUENTIAL if listed else Method.CONFIDENCE_SEQUENCE)
-
-
-class MetricRole(StrEnum):
-    PRIMARY = "primary"
-    SECONDARY = "secondary"
-    GUARDRAIL = "guardrail"
-
-
-class FrozenMetric(Message):
-    """A metric as an experiment measures it: the version is fixed at start (before: the newest)."""
-
-    key: Key
-    version: int
-    role: MetricRole
-    margin: float | None = None
 
 
 class Experiment(Message):

@@ -4,14 +4,13 @@ from enum import StrEnum
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
-from shared.contracts.base import Currency, Instant, JsonValue, Key, Message, Money, Text
+from shared.contracts.base import Currency, Instant, Key, Message, Money, Text
+from shared.contracts.comparisons import OF_TIME, Comparison, PropertyName
 
-PropertyName = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00]+$")]
-EventKind = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00]+$")]
+EventKind = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,59}$")]
 
-# What a plain `event: order` of a metric of money adds up.
 MONEY = ("revenue", "profit")
 
 
@@ -41,33 +40,13 @@ class Maturity(StrEnum):
     OPEN = "open"
 
 
-class Condition(Message):
-    """A comparison with one property of an event, as in the segment language: `{"is": "eq", "value": "jackets"}`."""
-
-    is_: Literal["eq", "ne", "in", "gt", "gte", "lt", "lte", "known", "unknown"] = Field(alias="is")
-    value: JsonValue = None
-
-    @model_validator(mode="after")
-    def _fits(self) -> "Condition":
-        value = self.value
-        if self.is_ in ("known", "unknown"):
-            fits = value is None
-        elif self.is_ == "in":
-            fits = isinstance(value, list) and 1 <= len(value) <= 1000 and all(map(_is_scalar, value))
-        elif self.is_ in ("eq", "ne"):
-            fits = _is_scalar(value)
-        else:
-            fits = isinstance(value, int | float) and not isinstance(value, bool)
-        if not fits:
-            raise ValueError(f"does not fit `is: {self.is_}`")
-        return self
+def _about_values(comparison: Comparison) -> Comparison:
+    if comparison.is_ in OF_TIME:
+        raise ValueError(f"`{comparison.is_}` counts from the moment of evaluation, which a metric does not have")
+    return comparison
 
 
-def _is_scalar(value: object) -> bool:
-    return isinstance(value, str | int | float | bool)
-
-
-Where = Annotated[dict[PropertyName, Condition], Field(max_length=20)]
+Where = Annotated[dict[PropertyName, Annotated[Comparison, AfterValidator(_about_values)]], Field(max_length=20)]
 
 
 class CountedEvent(Message):
@@ -81,9 +60,9 @@ class CountedEvent(Message):
 class NewMetric(Message):
     """A metric. One number per customer: what happened in [t0, t0 + `window_days`).
 
-    `event` is short for one counted event; `where` holds for every counted event. `value` names the property that is
-    added up instead of the event's own value (for `count`: instead of one per event). Money is in `currency`
-    (default: the installation's). `margin` is the share of revenue that is left as profit, `profit` only.
+    `event` is short for one counted event; `where` (comparisons with properties) holds for every counted event. `value`
+    names the property that is added up instead of the event's own value (for `count`: instead of one per event). Money
+    is in `currency` (default: the installation's). `margin` is the share of revenue that is left as profit.
     """
 
     key: Key

@@ -1,0 +1,181 @@
+"""SQL about experiments: their design and their life."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from shared.contracts.experiments import Experiment, FrozenMetric, NewExperiment, State
+from shared.db import Db
+from shared.errors import NotFound
+
+INSERT = sa.text("""
+    insert into experiments.experiment (id, key, state, target_list_id, definition, seed, created_at)
+    values (:id, :key, 'draft', :target_list_id, cast(:definition as jsonb), :seed, :now)
+        on conflict (key) do nothing
+ returning id
+""")
+INSERT_ARM = sa.text("""
+    insert into experiments.arm (experiment_id, key, position, weight, control, contact, payload, cost_per_contact)
+    values (:experiment_id, :key, :position, :weight, :control, :contact, cast(:payload as jsonb),
+            cast(:cost as numeric))
+""")
+COLUMNS = """
+           x.id, x.key, x.state, x.population, x.definition, x.seed, x.design_digest,
+           x.created_at, x.started_at, x.stopped_at
+"""
+ONE = f"select {COLUMNS} from experiments.experiment as x where x.key = :ref or x.id = cast(:id as uuid)"
+FIND = sa.text(ONE)
+LOCK = sa.text(f"{ONE} for update")
+LIST = sa.text(f"""
+    select {COLUMNS}
+      from experiments.experiment as x
+     where (cast(:state as text) is null or x.state = :state)
+       and (cast(:at as timestamptz) is null or (x.created_at, x.id) < (cast(:at as timestamptz), cast(:id as uuid)))
+     order by x.created_at desc, x.id desc
+     limit :limit
+""")
+MEASURED = sa.text("""
+    select s.experiment_id, m.key, m.version, s.role, s.allowance
+      from experiments.measured as s
+      join experiments.metric as m on m.id = s.metric_id
+     where s.experiment_id = any(:ids)
+     order by s.experiment_id, s.position
+""")
+NEWEST = sa.text("""
+    select m.key, max(m.version) as version from experiments.metric as m where m.key = any(:keys) group by m.key
+""")
+MEASURE = sa.text("""
+    insert into experiments.measured (experiment_id, metric_id, role, position, allowance)
+    select :experiment_id, m.id, :role, :position, cast(:allowance as float8)
+      from experiments.metric as m
+     where m.key = :key and m.version = :version
+""")
+START = sa.text("""
+    update experiments.experiment as x
+       set state = 'running', started_at = :now, design_digest = :digest,
+           population = case when x.target_list_id is not null then 'list' end
+     where x.id = :id
+""")
+SET_STATE = sa.text("""
+    update experiments.experiment as x
+       set state = :state, stopped_at = case when :state = 'stopped' then :now else x.stopped_at end
+     where x.id = :id
+""")
+SET_POPULATION = sa.text("""
+    update experiments.experiment as x
+       set population = coalesce(x.population, :population)
+     where x.id = :id
+ returning x.population
+""")
+
+
+def insert(db: Db, experiment_id: UUID, new: NewExperiment, seed: str, now: datetime) -> bool:
+    """Store a draft with its arms, unless the key is taken; whether it was stored."""
+    row = {"id": experiment_id, "key": new.key, "target_list_id": new.target_list_id, "seed": seed, "now": now}
+    if db.execute(INSERT, {**row, "definition": new.model_dump_json()}).one_or_none() is None:
+        return False
+    arms = [
+        {
+            "experiment_id": experiment_id,
+            "key": arm.key,
+            "position": position,
+            "weight": arm.weight,
+            "control": arm.control,
+            "contact": arm.contacted,
+            "payload": _json(arm.payload),
+            "cost": arm.cost_per_contact,
+        }
+        for position, arm in enumerate(new.arms)
+    ]
+    db.execute(INSERT_ARM, arms)
+    return True
+
+
+def _json(value: object) -> str | None:
+    return None if value is None else json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def experiment(db: Db, reference: str, *, lock: bool = False) -> Experiment:
+    """By key or id. Raises `NotFound`."""
+    row = db.execute(LOCK if lock else FIND, {"ref": reference, "id": _uuid(reference)}).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no experiment {reference}.")
+    return _experiments(db, [row])[0]
+
+
+def listed(db: Db, state: State | None, after: list[str] | None, limit: int) -> list[Experiment]:
+    """The newest first."""
+    at, last = after or (None, None)
+    rows = db.execute(LIST, {"state": state, "at": at, "id": last, "limit": limit}).all()
+    return _experiments(db, rows)
+
+
+def definition(db: Db, reference: str) -> NewExperiment:
+    """The design as it was given. Raises `NotFound`."""
+    row = db.execute(FIND, {"ref": reference, "id": _uuid(reference)}).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no experiment {reference}.")
+    return NewExperiment.model_validate(row.definition)
+
+
+def measure(db: Db, experiment_id: UUID, measured: Sequence[FrozenMetric]) -> None:
+    """Freeze the versions of what is measured."""
+    rows = [
+        {
+            "experiment_id": experiment_id,
+            "key": metric.key,
+            "version": metric.version,
+            "role": metric.role.value,
+            "position": position,
+            "allowance": metric.margin,
+        }
+        for position, metric in enumerate(measured)
+    ]
+    db.execute(MEASURE, rows)
+
+
+def start(db: Db, experiment_id: UUID, digest: str, now: datetime) -> None:
+    """From draft to running, with the design's digest."""
+    db.execute(START, {"id": experiment_id, "digest": digest, "now": now})
+
+
+def set_state(db: Db, experiment_id: UUID, state: State, now: datetime) -> None:
+    db.execute(SET_STATE, {"id": experiment_id, "state": state.value, "now": now})
+
+
+def settle_population(db: Db, experiment_id: UUID, population: str) -> str:
+    """Say where customers come from, unless that is settled; what it is then."""
+    return str(db.execute(SET_POPULATION, {"id": experiment_id, "population": population}).scalar_one())
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _experiments(db: Db, rows: Sequence[sa.Row[Any]]) -> list[Experiment]:
+    frozen: dict[UUID, list[FrozenMetric]] = {}
+    for row in db.execute(MEASURED, {"ids": [row.id for row in rows]}):
+        found = FrozenMetric(key=row.key, version=row.version, role=row.role, margin=row.allowance)
+        frozen.setdefault(row.experiment_id, []).append(found)
+    designs = [NewExperiment.model_validate(row.definition) for row in rows]
+    drafted = {
+        key for row, design in zip(rows, designs, strict=True) if row.id not in frozen for key in design.metrics.keys()
+    }
+    newest = {row.key: row.version for row in db.execute(NEWEST, {"keys": sorted(drafted)})} if drafted else {}
+    return [
+        _experiment(row, design, frozen.get(row.id) or design.metrics.measured(newest))
+        for row, design in zip(rows, designs, strict=True)
+    ]
+
+
+def _experiment(row: sa.Row[Any], design: NewExperiment, measured: list[FrozenMetric]) -> Experiment:
+    given = {name: getattr(design, name) for name in NewExperiment.model_fields if name != "key"}
+    stored = {name: getattr(row, name) for name in row._fields if name != "definition"}
+    return Experiment.model_validate({**given, **stored, "measured": measured})
