@@ -4,6 +4,7 @@ Each pytest worker has a Postgres of its own; where `ATTUNE_TEST_DATABASE_URL` n
 """
 
 import importlib
+import importlib.util
 import os
 import shutil
 import tempfile
@@ -32,15 +33,29 @@ KEY = "attune-test-bootstrap-key"
 SECRET = "attune-test-secret"  # it keys only the hashes of a database that is thrown away
 
 
-def require(program: str) -> str:
-    """The path of a program that a test needs and the run and test requirements do not bring."""
-    found = shutil.which(program)
-    if found is None:
-        reason = f"{program} is not installed"
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("needs"):
+            item.add_marker("extra")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("needs"):
+        for what in marker.args:
+            require(what)
+
+
+def require(what: str) -> None:
+    """Skip the test where `what`, a program or a module, is absent; fail under CI=true, where it must be there."""
+    if shutil.which(what) is None and not _importable(what):
+        reason = f"{what} is not installed (see `make setup-all` and .ci/run)"
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
-    return found
+
+
+def _importable(what: str) -> bool:
+    return what.isidentifier() and importlib.util.find_spec(what) is not None
 
 
 def real_data(name: str) -> Path:
