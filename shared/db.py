@@ -8,7 +8,8 @@ from uuid import UUID
 import uuid_utils
 from fastapi import Depends, Request
 from psycopg import Connection, sql
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine as Engine
+from sqlalchemy import create_engine
 from sqlmodel import Session
 
 from shared.settings import sqlalchemy_url
