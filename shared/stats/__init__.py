@@ -9,6 +9,7 @@ module                 what it answers
 `moments`              `Moments` of one arm; zeros of untouched customers merged; groups pooled
 `means`                difference and ratio of two arms, plain (Welch) or stratified
 `proportions`          Wilson, Newcombe, pooled z, Clopper-Pearson
+`skew_correction`      Hall's transformation, for bounds far out in the tail
 `sequential`           confidence sequence in intrinsic time, for open enrolment
 `group_sequential`     alpha spending and its bounds when increments are independent
 `correlated_looks`     bounds when the looks' correlation is estimated: one blast to a frozen list
@@ -52,6 +53,8 @@ Signatures::
     sequential.p_value(z, standard_error, tau_squared) -> float
     sequential.confidence_sequence(difference, tau_squared, alpha) -> Interval
 
+    skew_correction.corrected(statistic, skewness) -> float / uncorrected(value, skewness) -> float
+
     group_sequential.Spending: QUADRATIC "quadratic", OBRIEN_FLEMING "obrien_fleming", POCOCK "pocock"
     group_sequential.spent(spending, fraction, alpha) -> float
     group_sequential.bounds(information, increments) -> tuple[float, ...]
@@ -63,7 +66,7 @@ Signatures::
 
     randomisation.Block(control_size, treatment_size, control, treatment)        # arrays of the non-zero values
     randomisation.Draw(blocks, split="exact" | "hash", control_share=None, shift=0.0)
-    randomisation.test(draw, seed, draws=2000, level=0.05, stop_after=None) -> Randomisation
+    randomisation.compare(draw, seed=, draws=2000, level=0.05, stop_after=None) -> Randomisation
 
     small_sample.Kind: PROPORTION, COUNT, MONEY (revenue and profit)
     small_sample.too_few(kind, control, treatment) -> str | None       # the reason why there is no verdict
@@ -72,10 +75,10 @@ Signatures::
     looks.Design: ONE_BLAST "one_blast", STAGGERED "staggered", OPEN_ENROLMENT "open_enrolment"
     looks.Plan(design, alpha=0.05, spending=QUADRATIC, planned_standard_error=nan)      # frozen at start
     looks.Evidence(strata, kind, fraction=nan, final=False, correlation=None, draw=None, seed=0)
-    looks.PastLook(information, spent, bound, statistic, p_value)       # five floats to store with each look
-    looks.Look(bound, spent, information, statistic, p_value, interval, relative, crossed, final, too_few,
-               overstated, warning)          # .as_past() -> PastLook; .interval.reason says why no verdict
-    looks.decide(plan, past: Sequence[PastLook], evidence) -> Look
+    looks.PastLook(information, fraction, bound, statistic, p_value)    # five floats to store (bound may be infinite)
+    looks.Look(bound, fraction, spent, information, statistic, p_value, interval, relative, crossed, decided, final,
+               overstated, too_few, warning)   # .as_past() -> PastLook; .interval.reason says why there is no verdict
+    looks.decide(plan, past: Sequence[PastLook], evidence, quick=False) -> Look
 
     sample_ratio.chi_square(observed, weights) -> SampleRatio(p_value, statistic, failed)
     sample_ratio.by_regime(regimes: [(observed, weights)]) -> SampleRatio
@@ -92,7 +95,8 @@ How a look is made, by design (`looks.decide` does all of it, the caller brings 
 
 - one blast: `strata` of "effect by day d" on everyone, `fraction` = d / window, `correlation` over all past looks and
   this one in order (from `Products`), `final` on the last day; money also brings `draw` and `seed`.
-- staggered: `strata` of mature customers; `plan.planned_standard_error` is that of the full list; `final` at the end.
+- staggered: `strata` of mature customers; `fraction` = their share of the list; `plan.planned_standard_error` is that
+  of the full list; `final` at the end; money also brings `draw` (of the mature customers) and `seed`.
 - open enrolment: `strata` of everyone enrolled; `plan.planned_standard_error` is that at the planned size.
 
 Several arms: call `decide` per treatment arm, then Holm over the looks' `p_value` (sequential: they never rise).

@@ -117,7 +117,7 @@ def merged(groups: Iterable[Moments]) -> Moments:
 
     Source: Chan, Golub & LeVeque (1979); Pébay (2008) for the third moment.
 
-    >>> merged([of_successes(3, 1), of_successes(5, 4)]) == of_successes(8, 5)
+    >>> merged([of_successes(2, 1), of_successes(6, 3)]) == of_successes(8, 4)
     True
     """
     total, responders = _Sums(0, 0.0, 0.0, 0.0), 0

@@ -1,6 +1,7 @@
 """Many comparisons: p-values adjusted so that the family's error stays where it was promised.
 
-At looks these take *sequential* p-values, never nominal ones: Glimm, Maurer & Bretz (2010), Statistics in Medicine 29:219-228.
+At looks these take *sequential* p-values, never nominal ones: Glimm, Maurer & Bretz (2010), Statistics in Medicine
+29:219-228.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,7 +1,7 @@
 """Takes the skewness out of a studentised difference, so that normal bounds hold in both tails.
 
-With 5 % of the customers in the control and few of them buying, the plain z-statistic crosses a bound of 3.7 an order of
-magnitude more often than the normal law says, on the side where the control happened to have few responders.
+With 5 % of the customers in the control and few of them buying, the plain z-statistic crosses a bound of 3.7 ten times
+as often as the normal law says, on the side where the control happened to have few responders.
 """
 
 from math import cbrt, inf, isfinite, isinf

@@ -53,7 +53,7 @@ def skewness_warning(control: Moments, treatment: Moments) -> str | None:
 
     >>> from shared.stats.moments import of_successes
     >>> skewness_warning(of_successes(2000, 20), of_successes(2000, 25))
-    'skewed: 34433 customers per arm would make the mean nearly normal, the smaller arm has 2000'
+    'skewed: 34439 customers per arm would make the mean nearly normal, the smaller arm has 2000'
     >>> skewness_warning(of_successes(2000, 900), of_successes(2000, 900)) is None
     True
     """
