@@ -168,13 +168,12 @@ create table audience.position (
     xid      xid8 not null
 );
 
-create function audience.flat_traits(traits jsonb, as_of timestamptz) returns jsonb
+create function audience.unit(seed text, customer_id text) returns double precision
     language sql immutable parallel safe
-    return (select coalesce(jsonb_object_agg(t.key, t.value -> 'value'), '{}')
-              from jsonb_each(traits) as t
-             where (t.value ->> 'computed_at')::timestamptz <= as_of);
-comment on function audience.flat_traits is
-    'Traits as a flat object of values: those computed at as_of or before, so that nothing leaks from what came later.';
+    return ('x' || substr(encode(sha256(convert_to(seed || chr(31) || customer_id, 'UTF8')), 'hex'), 1, 13))
+           ::bit(52)::bigint / 4503599627370496.0::double precision;
+comment on function audience.unit is
+    'A number in [0, 1) that a seed and a customer decide: the first 52 bits of SHA-256 over seed, U+001F, customer_id.';
 
 create view published.audience_portraits as
 select c.customer_id, c.attributes, c.traits, c.profiling, c.updated_at
