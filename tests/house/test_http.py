@@ -1,0 +1,62 @@
+"""The HTTP interface as callers may rely on it."""
+
+import json
+
+import httpx
+import pytest
+
+from shared.settings import SERVICES
+from tests.house.test_database import check_snapshot
+
+
+def described(document: dict[str, object]) -> str:
+    """One line for each operation and each field of its messages, in a stable order."""
+    found = []
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            parameters = sorted(f"{one['in']}:{one['name']}" for one in operation.get("parameters", []))
+            body = sorted(operation.get("requestBody", {}).get("content", {}))
+            answers = sorted(status for status in operation["responses"] if status.startswith("2"))
+            found.append(f"{method.upper()} {path} {' '.join(parameters + body)} -> {' '.join(answers)}")
+    for name, schema in document["components"]["schemas"].items():
+        required = set(schema.get("required", []))
+        found += [f"{name}.{field}{'' if field in required else '?'}" for field in schema.get("properties", {})]
+    return "\n".join(sorted(found)) + "\n"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_interface_is_the_one_agreed(request: pytest.FixtureRequest, service: str) -> None:
+    client: httpx.Client = request.getfixturevalue(service)
+    check_snapshot(f"{service}.txt", described(client.get("/openapi.json").json()))
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_operation_says_what_it_does_and_every_body_has_an_example(
+    request: pytest.FixtureRequest, service: str
+) -> None:
+    document = request.getfixturevalue(service).get("/openapi.json").json()
+    silent, bare = [], []
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            if not operation.get("description"):
+                silent.append(f"{method} {path}")
+            for kind, content in operation.get("requestBody", {}).get("content", {}).items():
+                schema = content.get("schema", {})
+                resolved = document["components"]["schemas"].get(schema.get("$ref", "").rpartition("/")[2], schema)
+                if not (
+                    "example" in content or "examples" in content or "examples" in resolved or "example" in resolved
+                ):
+                    bare.append(f"{method} {path} {kind}")
+    assert (silent, bare) == ([], [])
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_operation_beside_the_open_doors_wants_a_key(request: pytest.FixtureRequest, service: str) -> None:
+    client: httpx.Client = request.getfixturevalue(service)
+    open_doors = {"/healthz", "/readyz", "/metrics"}
+    for path, operations in client.get("/openapi.json").json()["paths"].items():
+        for method in operations:
+            if path not in open_doors:
+                address = path.replace("{", "").replace("}", "")
+                answer = httpx.request(method, f"{client.base_url}{address}", content=json.dumps({}))
+                assert answer.status_code == 401, f"{method} {path}"
