@@ -1,19 +1,23 @@
 """The chart renders, for every installation, to objects that Kubernetes knows; and refuses values that nobody knows."""
 
 import json
+import tomllib
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.helm.chart import CHART, INSTALLATIONS, Document, files, of_kind, render, require_module
+from tests.helm.chart import CHART, INSTALLATIONS, Document, files, of_kind, render
+
+pytestmark = pytest.mark.needs("helm_python", "kubernetes_validate")
 
 OPERATOR_KINDS = {"ServiceMonitor", "PrometheusRule"}  # the Prometheus Operator's, not Kubernetes' own
 
 
 @pytest.mark.parametrize("values", INSTALLATIONS.values(), ids=INSTALLATIONS)
 def test_helm_finds_nothing_to_complain_about(values):
-    helm = require_module("helm_python")
+    import helm_python as helm
+
     report = helm.lint(CHART, values, strict=True)
     assert report["total_charts_linted"] == 1
     assert [message for message in report["messages"] if message["severity"] > 1] + report["errors"] == []
@@ -22,7 +26,8 @@ def test_helm_finds_nothing_to_complain_about(values):
 @pytest.mark.parametrize("kubernetes", ["1.27", "1.31", "1.34", "1.37"])
 @pytest.mark.parametrize("values", INSTALLATIONS.values(), ids=INSTALLATIONS)
 def test_every_object_is_valid_for_kubernetes(values, kubernetes):
-    validator = require_module("kubernetes_validate")
+    import kubernetes_validate as validator
+
     documents = [document for document in render(values) if document["kind"] not in OPERATOR_KINDS]
     assert len(documents) >= 12
     for document in documents:
@@ -30,7 +35,8 @@ def test_every_object_is_valid_for_kubernetes(values, kubernetes):
 
 
 def test_the_validation_would_notice_a_misspelt_field():
-    validator = require_module("kubernetes_validate")
+    import kubernetes_validate as validator
+
     deployment = of_kind(render({}), "Deployment")["audience"]
     deployment["spec"]["template"]["spec"]["containers"][0]["readOnlyRootFilesystem"] = True
     with pytest.raises(validator.ValidationError):
@@ -86,7 +92,8 @@ def test_what_needs_the_prometheus_operator_is_shown_by_a_value_only():
     ],
 )
 def test_unknown_and_impossible_values_are_refused_by_name(values, word):
-    helm = require_module("helm_python")
+    import helm_python as helm
+
     with pytest.raises(helm.HelmValuesError, match=word):
         render(values)
 
@@ -122,14 +129,16 @@ def test_every_value_is_known_to_the_schema_and_every_known_value_has_a_default(
 
 
 def test_the_chart_needs_no_other_chart():
-    helm = require_module("helm_python")
+    import helm_python as helm
+
     with helm.Chart.load(CHART) as chart:
         assert chart.dependencies == []
         assert "dependencies" not in chart.metadata
 
 
 def test_the_packaged_chart_holds_dashboard_and_alerts_and_not_the_files_of_compose(tmp_path):
-    helm = require_module("helm_python")
+    import helm_python as helm
+
     with helm.Chart.load(helm.package(CHART, destination=tmp_path)) as chart:
         names = {file["name"] for file in chart.files}
     assert {"dashboards/attune.json", "alerts/attune.yaml"} <= names
@@ -150,8 +159,6 @@ def test_the_notes_say_where_to_go_and_what_is_unsafe(values, said):
 
 
 def test_chart_and_project_have_the_same_version():
-    import tomllib
-
     project = tomllib.loads((CHART.parent / "pyproject.toml").read_text())["project"]["version"]
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert (chart["version"], chart["appVersion"]) == (project, project)

@@ -6,6 +6,8 @@ import pytest
 
 from tests.helm.chart import INSTALLATIONS, Container, Document, containers, of_kind, render
 
+pytestmark = pytest.mark.needs("helm_python")
+
 SECRET_VARIABLES = {
     "ATTUNE_SECRET", "ATTUNE_SERVICE_KEY", "ATTUNE_BOOTSTRAP_KEY", "ATTUNE_DATABASE_URL",
     "ATTUNE_AUDIENCE_DATABASE_URL", "ATTUNE_EXPERIMENTS_DATABASE_URL", "ATTUNE_FEEDBACK_DATABASE_URL",

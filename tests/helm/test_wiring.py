@@ -9,6 +9,8 @@ import yaml
 from shared.settings import PORTS, SERVICES, WORKER_PORTS, Settings
 from tests.helm.chart import CHART, INSTALLATIONS, Container, Document, containers, of_kind, render
 
+pytestmark = pytest.mark.needs("helm_python")
+
 ALL_PORTS = PORTS | {f"{service}-worker": port for service, port in WORKER_PORTS.items()}
 OPERATOR = {"monitoring": {"serviceMonitor": {"enabled": True}, "alerts": {"enabled": True}}}
 
