@@ -15,6 +15,7 @@ module                 what it answers
 `correlated_looks`     bounds when the looks' correlation is estimated: one blast to a frozen list
 `randomisation`        seeded studentised test that replays the draw
 `small_sample`         when there is no verdict, and when a warning
+`smallest_alpha`       sequential p-values
 `looks`                the rule that turns looks into a verdict, used by services and simulations alike
 `sample_ratio`         do the arms have the sizes they should have
 `multiplicity`         Holm, Benjamini-Hochberg
@@ -75,8 +76,8 @@ Signatures::
     looks.Design: ONE_BLAST "one_blast", STAGGERED "staggered", OPEN_ENROLMENT "open_enrolment"
     looks.Plan(design, alpha=0.05, spending=QUADRATIC, planned_standard_error=nan)      # frozen at start
     looks.Evidence(strata, kind, fraction=nan, final=False, correlation=None, draw=None, seed=0)
-    looks.PastLook(information, fraction, bound, statistic, p_value)    # five floats to store (bound may be infinite)
-    looks.Look(bound, fraction, spent, information, statistic, p_value, interval, relative, crossed, decided, final,
+    looks.PastLook(clock, fraction, bound, statistic, p_value)    # five floats to store (bound may be infinite)
+    looks.Look(bound, fraction, spent, clock, statistic, p_value, interval, relative, crossed, decided, final,
                overstated, too_few, warning)   # .as_past() -> PastLook; .interval.reason says why there is no verdict
     looks.decide(plan, past: Sequence[PastLook], evidence, quick=False) -> Look
 

@@ -19,8 +19,8 @@ from scipy.special import ndtr, ndtri
 
 Array = npt.NDArray[np.float64]
 
-POINTS = 192
-INNER_NODES, TAIL_NODES, FINE_NODES = 33, 13, 1001
+POINTS = 128
+INNER_NODES, TAIL_NODES, FINE_NODES = 29, 9, 1001
 LEAST_VARIANCE = 1e-6  # of a look given the looks before: two looks on the same figures are almost one
 
 

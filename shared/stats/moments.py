@@ -83,9 +83,9 @@ def of_successes(n: int, successes: int) -> Moments:
         raise ValueError(f"{successes} successes of {n} customers")
     if not n:
         return EMPTY
-    p = successes / n
+    p = float(successes) / int(n)
     variance = n * p * (1 - p) / (n - 1) if n > 1 else nan
-    return Moments(n, p, variance, p * (1 - p) * (1 - 2 * p), successes)
+    return Moments(int(n), p, variance, p * (1 - p) * (1 - 2 * p), int(successes))
 
 
 def with_zeros(n: int, responders: int, mean: float, variance: float, mean_cube: float = nan) -> Moments:
