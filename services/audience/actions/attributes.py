@@ -1,0 +1,60 @@
+"""The attribute catalogue: declare, change, and fill gaps."""
+
+from datetime import UTC, datetime
+
+from services.audience import catalogue as rules
+from services.audience.queries import attributes as queries
+from services.audience.queries import loading
+from shared.contracts.audience import AttributeDefinition, AttributeDetail, NewAttribute, Scalar
+from shared.db import Db
+from shared.errors import Conflict, Invalid
+from shared.jobs import enqueue
+
+SUPPLEMENT_JOB = "supplement"
+
+
+class TypeInUse(Conflict):
+    """Values of the old type exist; they would no longer be what the catalogue says."""
+
+    code = "attribute-type-in-use"
+
+
+def declare(db: Db, name: str, definition: NewAttribute) -> AttributeDetail:
+    """Declare an attribute, or change how it is described.
+
+    When the way of filling gaps changes, a job fills those of all customers.
+
+    Raises
+    ------
+    Invalid
+        When allowed values or the supplement do not fit the type.
+    TypeInUse
+        When the type would change while customers have values.
+    """
+    if wrong := rules.problems(definition):
+        raise Invalid("The definition contradicts itself.", wrong)
+    before = queries.lock(db, name)
+    if before is not None and before.type != definition.type and queries.in_use(db, name):
+        raise TypeInUse(f"Customers have values of the type {before.type}.")
+    queries.upsert(db, name, definition, datetime.now(UTC))
+    if (before.supplement if before else None) != definition.supplement:
+        enqueue(db, SUPPLEMENT_JOB, {})
+    return queries.detail(db, name)
+
+
+def refresh_fill_values(db: Db) -> dict[str, Scalar]:
+    """Compute anew what every attribute's gaps are filled with; by attribute, without those where nothing is known."""
+    for name, attribute in queries.catalogue(db).items():
+        if attribute.supplement is not None and attribute.supplement.method != "constant":
+            queries.set_fill_value(db, name, queries.statistic(db, name, attribute.supplement.method))
+    return fill_values(queries.catalogue(db))
+
+
+def fill_values(catalogue: dict[str, AttributeDefinition]) -> dict[str, Scalar]:
+    """What gaps are filled with at present, by attribute."""
+    return {name: one.fill_value for name, one in catalogue.items() if one.fill_value is not None and one.supplement}
+
+
+def fill_gaps(db: Db) -> int:
+    """Compute fill values anew and fill everybody's gaps with them; gives how many customers changed."""
+    return loading.fill_all(db, refresh_fill_values(db))

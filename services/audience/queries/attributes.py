@@ -1,0 +1,130 @@
+"""The attribute catalogue, and what its gaps are filled with."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from services.audience.queries.parameters import with_json
+from shared.contracts.audience import AttributeDefinition, AttributeDetail, NewAttribute, Scalar
+from shared.db import Db
+from shared.errors import NotFound
+from shared.pages import PageRequest
+
+COLUMNS = """a.name, a.type, a.unit, a.description, a.allowed, a.personal, a.supplement, a.fill_value,
+           a.created_at, a.updated_at"""
+
+CATALOGUE = sa.text(f"select {COLUMNS} from audience.attribute as a for share")  # noqa: S608
+ONE = sa.text(f"select {COLUMNS} from audience.attribute as a where a.name = :name")  # noqa: S608
+PAGE = sa.text(f"""
+    select {COLUMNS}
+      from audience.attribute as a
+     where cast(:after as text) is null or a.name > :after
+     order by a.name
+     limit :limit
+""")  # noqa: S608
+UPSERT = with_json(
+    sa.text("""
+    insert into audience.attribute as a
+           (name, type, unit, description, allowed, personal, supplement, fill_value, created_at, updated_at)
+    values (:name, :type, :unit, :description, :allowed, :personal, :supplement, :fill_value, :now, :now)
+        on conflict (name) do update
+       set type = excluded.type, unit = excluded.unit, description = excluded.description, allowed = excluded.allowed,
+           personal = excluded.personal, supplement = excluded.supplement,
+           fill_value = case when a.supplement is not distinct from excluded.supplement then a.fill_value
+                             else excluded.fill_value end,
+           updated_at = excluded.updated_at
+"""),
+    "allowed",
+    "supplement",
+    "fill_value",
+)
+LOCK = sa.text("select a.type, a.supplement from audience.attribute as a where a.name = :name for update")
+IN_USE = sa.text("select exists (select from audience.customer as c where jsonb_exists(c.attributes, :name))")
+COMPLETENESS = sa.text("""
+    select count(*) as customers, count(*) filter (where jsonb_exists(c.attributes, :name)) as known
+      from audience.customer as c
+     where c.erased_at is null
+""")
+
+MEAN = sa.text("""
+    select to_jsonb(avg(cast(c.attributes ->> :name as double precision))) as value
+      from audience.customer as c
+     where jsonb_exists(c.attributes, :name) and c.erased_at is null
+""")
+MEDIAN = sa.text("""
+    select to_jsonb(percentile_disc(0.5) within group (order by cast(c.attributes ->> :name as numeric))) as value
+      from audience.customer as c
+     where jsonb_exists(c.attributes, :name) and c.erased_at is null
+""")
+MODE = sa.text("""
+    select c.attributes -> :name as value
+      from audience.customer as c
+     where jsonb_exists(c.attributes, :name) and c.erased_at is null
+     group by c.attributes -> :name
+     order by count(*) desc,
+              case when jsonb_typeof(c.attributes -> :name) = 'number'
+                   then cast(c.attributes -> :name as numeric) end,
+              (c.attributes -> :name) #>> '{}' collate "C"
+     limit 1
+""")
+STATISTICS = {"mean": MEAN, "median": MEDIAN, "mode": MODE}
+SET_FILL_VALUE = with_json(
+    sa.text("""
+    update audience.attribute as a
+       set fill_value = :value
+     where a.name = :name and a.fill_value is distinct from :value
+"""),
+    "value",
+)
+
+
+def catalogue(db: Db) -> dict[str, AttributeDefinition]:
+    """All attributes by name. They cannot change before the transaction ends."""
+    return {row.name: AttributeDefinition.model_validate(dict(row._mapping)) for row in db.execute(CATALOGUE)}
+
+
+def page(db: Db, wanted: PageRequest) -> list[AttributeDefinition]:
+    """By name, one more than the page holds."""
+    after = wanted.after[0] if wanted.after else None
+    rows = db.execute(PAGE, {"after": after, "limit": wanted.limit + 1})
+    return [AttributeDefinition.model_validate(dict(row._mapping)) for row in rows]
+
+
+def detail(db: Db, name: str) -> AttributeDetail:
+    """Raises `NotFound`."""
+    row = db.execute(ONE, {"name": name}).one_or_none()
+    if row is None:
+        raise NotFound("There is no such attribute.")
+    counted = db.execute(COMPLETENESS, {"name": name}).one()
+    completeness = counted.known / counted.customers if counted.customers else None
+    return AttributeDetail.model_validate(
+        {**row._mapping, "customers": counted.customers, "known": counted.known, "completeness": completeness}
+    )
+
+
+def lock(db: Db, name: str) -> NewAttribute | None:
+    """The type and supplement of an attribute that nobody else can change, or load values for, until the end."""
+    row = db.execute(LOCK, {"name": name}).one_or_none()
+    return None if row is None else NewAttribute.model_validate(dict(row._mapping))
+
+
+def in_use(db: Db, name: str) -> bool:
+    """Whether any customer has a value of the attribute."""
+    return bool(db.execute(IN_USE, {"name": name}).scalar_one())
+
+
+def upsert(db: Db, name: str, definition: NewAttribute, now: datetime) -> None:
+    row = definition.model_dump(mode="json")
+    supplement = definition.supplement
+    constant = supplement.value if supplement is not None else None
+    db.execute(UPSERT, {"name": name, **row, "fill_value": constant, "now": now})
+
+
+def statistic(db: Db, name: str, method: str) -> Scalar | None:
+    """The mean, median or mode of an attribute over all customers; None where no value is known."""
+    found: Scalar | None = db.execute(STATISTICS[method], {"name": name}).scalar()
+    return found
+
+
+def set_fill_value(db: Db, name: str, value: Scalar | None) -> None:
+    db.execute(SET_FILL_VALUE, {"name": name, "value": value})

@@ -1,0 +1,233 @@
+"""Freezing a list: a segment's members are screened, ranked, limited and drawn as whole sets, in one transaction."""
+
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from services.audience.funnel import Left
+from services.audience.permission import Scope
+from services.audience.queries.permission import PERMITTED
+from shared.contracts.targeting import MaxContacts, RankBy, Reference
+from shared.db import Db
+
+PATIENCE = sa.text("set local statement_timeout = '15min'")
+ONE_AT_A_TIME = sa.text("select pg_advisory_xact_lock(hashtext('audience.target_list'))")
+MATCHED = sa.text('create temporary table matched (customer_id text collate "C" not null) on commit drop')
+STUDY_MATCHED = sa.text("analyze matched")
+matched = sa.table("matched", sa.column("customer_id"))
+
+CONTACTS = """
+    select x.customer_id, count(*) as contacts
+      from (select e.customer_id
+              from published.feedback_events as e
+             where e.kind = 'sent' and e.occurred_at >= :since and e.occurred_at < :as_of
+             union all
+            select r.customer_id
+              from audience.list_member as r
+              join audience.target_list as l on l.id = r.list_id
+             where l.as_of >= :since and (l.released_at is not null or l.expires_at > :now)
+               and not exists (select
+                                 from published.feedback_events as e
+                                where e.customer_id = r.customer_id and e.kind = 'sent' and e.target_list = r.list_id)
+           ) as x
+     group by x.customer_id
+"""
+"""Contacts by customer: what was sent, and what other lists have reserved (members held out hold a place, too)."""
+NO_CONTACTS = "select cast(null as text) as customer_id, 0 as contacts limit 0"
+
+SCREENED = """
+    create temporary table screened on commit drop as
+    with permission as ({permitted}),
+         contact as ({contacts})
+    select m.customer_id,
+           exists (select
+                     from audience.contact_point as a
+                    where a.customer_id = m.customer_id and a.channel = :channel and a.status = 'active') as reachable,
+           coalesce(p.permits, false) as permitted,
+           exists (select
+                     from audience.suppression as s
+                    where s.customer_id = m.customer_id and s.channel in (:channel, '*')
+                      and (s.ends_at is null or s.ends_at > :now)) as suppressed,
+           coalesce(k.contacts, 0) >= :most as fatigued,
+           audience.unit(:control_seed, m.customer_id) < :control_share as controlled
+      from matched as m
+      left join permission as p on p.customer_id = m.customer_id
+      left join contact as k on k.customer_id = m.customer_id
+"""
+SCREENED_UNCAPPED = sa.text(SCREENED.format(permitted=PERMITTED.format(asked="matched"), contacts=NO_CONTACTS))
+SCREENED_CAPPED = sa.text(SCREENED.format(permitted=PERMITTED.format(asked="matched"), contacts=CONTACTS))
+
+LEFT = sa.text("""
+    select count(*) as matched,
+           count(*) filter (where s.reachable) as reachable,
+           count(*) filter (where s.reachable and s.permitted) as permitted,
+           count(*) filter (where s.reachable and s.permitted and not s.suppressed) as not_suppressed,
+           count(*) filter (where s.reachable and s.permitted and not s.suppressed
+                              and not s.fatigued) as not_fatigued,
+           count(*) filter (where s.reachable and s.permitted and not s.suppressed
+                              and not s.fatigued and not s.controlled) as not_in_global_control
+      from screened as s
+""")
+
+# Values of who objects to profiling, and traits computed after as_of, take no part: they count as missing.
+CHOSEN = sa.text("""
+    create temporary table chosen on commit drop as
+    with eligible as (
+        select c.customer_id, c.attributes, c.traits, c.profiling
+          from screened as s
+          join audience.customer as c on c.customer_id = s.customer_id
+         where s.reachable and s.permitted and not s.suppressed and not s.fatigued and not s.controlled
+    ),
+    valued as (
+        select e.customer_id,
+               (select case when jsonb_typeof(v.value) = 'number' then cast(v.value as double precision) end
+                  from (select case when not e.profiling then null
+                                    when cast(:rank_kind as text) = 'attribute'
+                                    then e.attributes -> cast(:rank_name as text)
+                                    when :rank_kind = 'trait'
+                                         and cast(e.traits -> :rank_name ->> 'computed_at' as timestamptz) <= :as_of
+                                    then e.traits -> :rank_name -> 'value' end as value) as v) * :rank_sign as value,
+               coalesce((select string_agg(r.name || '=' || coalesce(
+                                   case when r.kind = 'attribute' then e.attributes ->> r.name
+                                        when e.profiling
+                                             and cast(e.traits -> r.name ->> 'computed_at' as timestamptz) <= :as_of
+                                        then e.traits -> r.name ->> 'value' end, ''), ' | ' order by r.place)
+                           from unnest(cast(:strata_kinds as text[]), cast(:strata_names as text[]))
+                                with ordinality as r (kind, name, place)), '') as stratum
+          from eligible as e
+    ),
+    ranked as (
+        select v.customer_id, v.stratum,
+               row_number() over (order by v.value desc nulls last, audience.unit(:seed || ' order', v.customer_id),
+                                           v.customer_id) as rank
+          from valued as v
+    ),
+    placed as (
+        select r.customer_id, r.stratum, r.rank,
+               row_number() over (order by r.stratum collate "C", audience.unit(:seed || ' holdout', r.customer_id),
+                                           r.customer_id) as place
+          from ranked as r
+         where r.rank <= :most
+    ),
+    drawn as (
+        select p.customer_id, p.rank, p.stratum,
+               floor(p.place * :holdout_share + 0.5) > floor((p.place - 1) * :holdout_share + 0.5) as held_out
+          from placed as p
+    )
+    select d.customer_id, d.rank, d.stratum, d.held_out,
+           avg(cast(d.held_out as integer)) over (partition by d.stratum) as probability
+      from drawn as d
+""")
+FROZEN = sa.text("""
+    select count(*) as limited, count(*) filter (where c.held_out) as held_out,
+           encode(sha256(convert_to(coalesce(string_agg(
+               cast(jsonb_build_array(c.customer_id, c.stratum, c.held_out) as text), chr(10) order by c.rank
+           ), ''), 'UTF8')), 'hex') as digest
+      from chosen as c
+""")
+STORE = sa.text("""
+    insert into audience.list_member (customer_id, list_id, rank, stratum, held_out, probability, features)
+    select h.customer_id, :list, h.rank, h.stratum, h.held_out, h.probability,
+           case when c.profiling
+                then (select coalesce(jsonb_object_agg(t.key, t.value -> 'value'), '{}')
+                        from jsonb_each(c.traits) as t
+                       where cast(t.value ->> 'computed_at' as timestamptz) <= :as_of) || c.attributes
+                else '{}' end
+      from chosen as h
+      join audience.customer as c on c.customer_id = h.customer_id
+     order by h.customer_id
+""")
+
+UNLIMITED = 2**62
+
+
+class Screening(NamedTuple):
+    """What members are screened by. `control_share` is 0 for those whom the global control does not concern."""
+
+    scope: Scope
+    as_of: datetime
+    known_at: datetime
+    max_contacts: MaxContacts | None
+    since: datetime
+    control_seed: str
+    control_share: float
+
+
+class Choice(NamedTuple):
+    """How the screened are ranked, limited and drawn."""
+
+    rank_by: RankBy | None
+    limit: int | None
+    strata: list[Reference]
+    holdout_share: float
+    seed: str
+    as_of: datetime
+
+
+class Frozen(NamedTuple):
+    """The members that were chosen: `limited` of them, of whom `held_out` are never contacted."""
+
+    limited: int
+    held_out: int
+    digest: str
+
+
+def match(db: Db, members: sa.Select[tuple[str]]) -> None:
+    """Put the members of a segment aside."""
+    db.execute(PATIENCE)
+    db.execute(MATCHED)
+    db.execute(sa.insert(matched).from_select(["customer_id"], members))
+    db.execute(STUDY_MATCHED)
+
+
+def keep_others_waiting(db: Db) -> None:
+    """Until the end of the transaction no other list is built: it would reserve the same contacts."""
+    db.execute(ONE_AT_A_TIME)
+
+
+def screen(db: Db, by: Screening) -> Left:
+    """Screen the matched; gives how many are left after each step."""
+    capped = by.max_contacts is not None
+    asked = {
+        **by.scope._asdict(),
+        "now": by.known_at,
+        "most": by.max_contacts.count if by.max_contacts else UNLIMITED,
+        "control_seed": by.control_seed,
+        "control_share": by.control_share,
+    }
+    if capped:
+        asked |= {"since": by.since, "as_of": by.as_of}
+    db.execute(SCREENED_CAPPED if capped else SCREENED_UNCAPPED, asked)
+    return Left(*db.execute(LEFT).one())
+
+
+def choose(db: Db, by: Choice) -> Frozen:
+    """Rank, limit and draw those who are left."""
+    kind, name = _named(by.rank_by) if by.rank_by else (None, None)
+    strata = [_named(one) for one in by.strata]
+    asked = {
+        "rank_kind": kind,
+        "rank_name": name,
+        "rank_sign": -1 if by.rank_by and by.rank_by.order == "ascending" else 1,
+        "strata_kinds": [kind for kind, _ in strata],
+        "strata_names": [name for _, name in strata],
+        "most": by.limit or UNLIMITED,
+        "holdout_share": by.holdout_share,
+        "seed": by.seed,
+        "as_of": by.as_of,
+    }
+    db.execute(CHOSEN, asked)
+    return Frozen(*db.execute(FROZEN).one())
+
+
+def _named(reference: Reference) -> tuple[str, str]:
+    if reference.attribute is not None:
+        return "attribute", reference.attribute
+    return "trait", reference.trait or ""
+
+
+def store(db: Db, list_id: UUID, as_of: datetime) -> None:
+    """Write the chosen as members, with their features as of `as_of`."""
+    db.execute(STORE, {"list": list_id, "as_of": as_of})

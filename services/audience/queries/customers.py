@@ -1,0 +1,72 @@
+"""Portraits and contact points of single customers."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from shared.contracts.audience import Portrait
+from shared.contracts.permissions import ContactPoint, ContactPointContent
+from shared.db import Db
+from shared.errors import NotFound
+from shared.pages import PageRequest
+
+COLUMNS = """c.customer_id, c.attributes, c.filled, c.traits, c.profiling, c.known_at, c.updated_at,
+           coalesce((select jsonb_agg(jsonb_build_object(
+                                'channel', p.channel, 'handle', p.handle, 'status', p.status,
+                                'address_hash', encode(p.address_hash, 'hex'),
+                                'verified_at', p.verified_at, 'updated_at', p.updated_at) order by p.channel)
+                       from audience.contact_point as p
+                      where p.customer_id = c.customer_id), '[]') as contact_points"""
+ONE = sa.text(f"""
+    select {COLUMNS} from audience.customer as c where c.customer_id = :customer and c.erased_at is null
+""")  # noqa: S608
+PAGE = sa.text(f"""
+    select {COLUMNS}
+      from audience.customer as c
+     where c.erased_at is null and (cast(:after as text) is null or c.customer_id > :after)
+     order by c.customer_id
+     limit :limit
+""")  # noqa: S608
+NAMES = sa.text("""
+    select array(select jsonb_object_keys(c.attributes)) as names
+      from audience.customer as c
+     where c.customer_id = :customer and c.erased_at is null
+       for update
+""")
+PUT_CONTACT_POINT = sa.text("""
+    insert into audience.contact_point as p
+           (customer_id, channel, handle, address_hash, status, verified_at, updated_at)
+    values (:customer, :channel, :handle, decode(:address_hash, 'hex'), :status, :verified_at, :now)
+        on conflict (customer_id, channel) do update
+       set handle = excluded.handle, address_hash = excluded.address_hash, status = excluded.status,
+           verified_at = excluded.verified_at, updated_at = excluded.updated_at
+""")
+
+
+def portrait(db: Db, customer_id: str) -> Portrait:
+    """Raises `NotFound`."""
+    row = db.execute(ONE, {"customer": customer_id}).one_or_none()
+    if row is None:
+        raise NotFound("There is no such customer.")
+    return Portrait.model_validate(dict(row._mapping))
+
+
+def portraits(db: Db, page: PageRequest) -> list[Portrait]:
+    """By id, one more than the page holds."""
+    after = page.after[0] if page.after else None
+    rows = db.execute(PAGE, {"after": after, "limit": page.limit + 1})
+    return [Portrait.model_validate(dict(row._mapping)) for row in rows]
+
+
+def attribute_names(db: Db, customer_id: str) -> list[str] | None:
+    """The attributes a customer has, locked until the end of the transaction; None for an unknown customer."""
+    row = db.execute(NAMES, {"customer": customer_id}).one_or_none()
+    return None if row is None else list(row.names)
+
+
+def put_contact_point(
+    db: Db, customer_id: str, channel: str, content: ContactPointContent, now: datetime
+) -> ContactPoint:
+    row = {"customer": customer_id, "channel": channel, "now": now, **content.model_dump(exclude={"status"})}
+    db.execute(PUT_CONTACT_POINT, {**row, "status": content.status.value})
+    return ContactPoint(channel=channel, updated_at=now, **content.model_dump())

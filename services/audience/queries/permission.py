@@ -1,0 +1,119 @@
+"""Permission as a set: the rule of `services.audience.permission`, over audience's own record and feedback's
+withdrawals, which are in force from the moment feedback has them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from services.audience.permission import Scope
+from services.audience.queries.parameters import with_json
+from shared.contracts.permissions import Consent, ConsentStatement
+from shared.db import Db
+from shared.pages import PageRequest
+
+PERMITTED = """
+    select distinct on (s.customer_id) s.customer_id, s.permits
+      from (select c.customer_id, c.at,
+                   cast(c.brand <> '*' as integer) + cast(c.channel <> '*' as integer)
+                   + cast(c.purpose <> '*' as integer) as named,
+                   c.state in ('granted', 'soft_opt_in', 'legitimate_interest')
+                   and (c.expires_at is null or c.expires_at > :now) as permits
+              from audience.consent as c
+             where c.brand in (:brand, '*') and c.channel in (:channel, '*') and c.purpose in (:purpose, '*')
+               and (c.at <= :now or c.state in ('denied', 'withdrawn'))
+             union all
+            select w.customer_id, w.at,
+                   cast(w.brand is not null as integer) + cast(w.channel is not null as integer)
+                   + cast(w.purpose is not null as integer) as named,
+                   false as permits
+              from published.feedback_withdrawals as w
+             where coalesce(w.brand, :brand) = :brand and coalesce(w.channel, :channel) = :channel
+               and coalesce(w.purpose, :purpose) = :purpose) as s
+      join {asked} as q on q.customer_id = s.customer_id
+     order by s.customer_id, s.at desc, s.named desc, s.permits
+"""
+"""Customers of the relation `asked` about whom something was said, and whether it permits (:brand, :channel,
+:purpose, :now). Who is not in it has no permission."""
+
+PERMITTED_OF = sa.text(f"""
+    with asked as (select distinct i.customer_id
+                     from unnest(cast(:customers as text[])) as i (customer_id)),
+         permission as ({PERMITTED.format(asked="asked")})
+    select p.customer_id from permission as p where p.permits
+""")  # noqa: S608
+
+COLUMNS = """c.customer_id, nullif(c.brand, '*') as brand, nullif(c.channel, '*') as channel,
+           nullif(c.purpose, '*') as purpose, c.state, c.at, c.source, c.wording, c.evidence, c.expires_at,
+           c.recorded_at"""
+HISTORY = sa.text(f"""
+    select {COLUMNS}, c.brand || ' ' || c.channel || ' ' || c.purpose || ' ' || c.state as place
+      from audience.consent as c
+     where c.customer_id = :customer
+       and (cast(:at as timestamptz) is null
+            or (c.at, c.brand || ' ' || c.channel || ' ' || c.purpose || ' ' || c.state) < (:at, :place))
+     order by c.at desc, place desc
+     limit :limit
+""")  # noqa: S608
+RECORD = with_json(
+    sa.text(f"""
+    insert into audience.consent as c
+           (customer_id, brand, channel, purpose, at, state, source, wording, evidence, expires_at, recorded_at)
+    values (:customer, coalesce(:brand, '*'), coalesce(:channel, '*'), coalesce(:purpose, '*'), :at, :state, :source,
+            :wording, :evidence, :expires_at, :now)
+        on conflict (customer_id, brand, channel, purpose, at, state) do update set state = c.state
+ returning {COLUMNS}
+"""),  # noqa: S608
+    "evidence",
+)
+# Feedback's withdrawals become part of audience's own record. Read from the position on; taking one twice does nothing.
+TAKE_WITHDRAWALS = sa.text("""
+    insert into audience.consent (customer_id, brand, channel, purpose, at, state, source, recorded_at)
+    select w.customer_id, coalesce(w.brand, '*'), coalesce(w.channel, '*'), coalesce(w.purpose, '*'), w.at,
+           'withdrawn', 'feedback: ' || w.reason, :now
+      from published.feedback_withdrawals as w
+     where w.xid >= cast(:low as xid8) and w.xid < cast(:high as xid8)
+     order by w.customer_id
+        on conflict do nothing
+""")
+TAKE_BOUNCES = sa.text("""
+    update audience.contact_point as p
+       set status = 'bounced', updated_at = :now
+      from published.feedback_withdrawals as w
+     where w.xid >= cast(:low as xid8) and w.xid < cast(:high as xid8)
+       and w.reason = 'bounced' and p.customer_id = w.customer_id and p.channel = w.channel
+       and p.status = 'active' and p.updated_at <= w.at
+""")
+
+
+def permitted(db: Db, customers: Sequence[str], scope: Scope, now: datetime) -> set[str]:
+    """Which of these customers may be contacted within `scope` at `now`."""
+    rows = db.execute(PERMITTED_OF, {"customers": list(customers), **scope._asdict(), "now": now})
+    return set(rows.scalars())
+
+
+def history(db: Db, customer_id: str, page: PageRequest) -> list[tuple[str, Consent]]:
+    """(place, statement), newest first, one more than the page holds."""
+    at, place = page.after or (None, None)
+    asked = {"customer": customer_id, "at": at, "place": place, "limit": page.limit + 1}
+    found = []
+    for row in db.execute(HISTORY, asked):
+        values = dict(row._mapping)
+        found.append((values.pop("place"), Consent.model_validate(values)))
+    return found
+
+
+def record(db: Db, customer_id: str, channel: str | None, statement: ConsentStatement, now: datetime) -> Consent:
+    """Append a statement, or give the one that stands with the same scope, instant and state."""
+    row = statement.model_dump(mode="json", exclude={"at", "expires_at"})
+    row |= {"customer": customer_id, "channel": channel, "at": statement.at or now, "now": now}
+    row |= {"expires_at": statement.expires_at}
+    return Consent.model_validate(dict(db.execute(RECORD, row).one()._mapping))
+
+
+def take_withdrawals(db: Db, low: str, high: str, now: datetime) -> int:
+    """Record feedback's withdrawals of the transactions in [low, high); gives how many were new."""
+    window = {"low": low, "high": high, "now": now}
+    taken = db.execute(TAKE_WITHDRAWALS, window)
+    db.execute(TAKE_BOUNCES, window)
+    return int(taken.rowcount)  # type: ignore[attr-defined]

@@ -1,0 +1,47 @@
+"""What keeps customers from being sent to now, other than permission."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from services.audience.permission import Scope
+from shared.db import Db
+
+STANDING = sa.text("""
+    select c.customer_id,
+           exists (select
+                     from audience.contact_point as p
+                    where p.customer_id = c.customer_id and p.channel = :channel and p.status = 'active') as reachable,
+           exists (select
+                     from audience.suppression as s
+                    where s.customer_id = c.customer_id and s.channel in (:channel, '*')
+                      and (s.ends_at is null or s.ends_at > :now)) as suppressed,
+           audience.unit(:control_seed, c.customer_id) < :control_share as controlled
+      from audience.customer as c
+     where c.customer_id = any(cast(:customers as text[])) and c.erased_at is null
+""")
+
+
+class Standing(NamedTuple):
+    """A known customer's state on a channel."""
+
+    reachable: bool
+    suppressed: bool
+    controlled: bool
+
+
+class Control(NamedTuple):
+    """The global control group: `share` of all customers, drawn by `seed`."""
+
+    seed: str
+    share: float
+
+
+def standing(db: Db, customers: Sequence[str], scope: Scope, control: Control, now: datetime) -> dict[str, Standing]:
+    """The known ones among `customers`, and where they stand."""
+    asked = {"customers": list(customers), "channel": scope.channel, "now": now}
+    asked |= {"control_seed": control.seed, "control_share": control.share}
+    rows = db.execute(STANDING, asked)
+    return {row.customer_id: Standing(row.reachable, row.suppressed, row.controlled) for row in rows}

@@ -1,0 +1,80 @@
+"""Derived traits, as sets. For each trait the newest `computed_at` stays; unknown customers become known."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from shared.contracts.audience import TraitsRow
+from shared.db import Db, copy_rows
+
+STAGING = sa.text('create temporary table derived (customer_id text collate "C", traits jsonb) on commit drop')
+COPY = "copy derived (customer_id, traits) from stdin"
+PATIENCE = sa.text("set local statement_timeout = '15min'")
+PULLED = sa.text("""
+    insert into derived (customer_id, traits)
+    select s.customer_id,
+           (select jsonb_object_agg(t.key, jsonb_build_object('value', t.value, 'computed_at', s.computed_at,
+                                                              'model', s.model))
+              from jsonb_each(s.traits) as t
+             where jsonb_typeof(t.value) in ('number', 'string', 'boolean'))
+      from published.feedback_scores as s
+     where s.source = :source and s.run_id = :run
+""")
+UPSERT = sa.text("""
+    with written as (
+        insert into audience.customer as c (customer_id, traits, known_at, updated_at)
+        select d.customer_id, d.traits, :now, :now
+          from derived as d
+         where d.traits is not null
+         order by d.customer_id
+            on conflict (customer_id) do update
+           set traits = c.traits || (
+                   select coalesce(jsonb_object_agg(t.key, t.value), '{}')
+                     from jsonb_each(excluded.traits) as t
+                    where not jsonb_exists(c.traits, t.key)
+                       or cast(c.traits -> t.key ->> 'computed_at' as timestamptz)
+                          <= cast(t.value ->> 'computed_at' as timestamptz)),
+               updated_at = excluded.updated_at
+         where c.erased_at is null
+        returning c.xmax = 0 as is_new
+    )
+    select count(*) as customers, count(*) filter (where w.is_new) as new_customers from written as w
+""")
+
+
+class Taken(NamedTuple):
+    """How many customers got traits, and how many of them nobody knew before."""
+
+    customers: int
+    new_customers: int
+
+
+def put(db: Db, rows: Sequence[TraitsRow], now: datetime) -> Taken:
+    """Take in traits from outside; of several rows about one trait of a customer the newest counts, then the last."""
+    newest: dict[str, dict[str, TraitsRow]] = {}
+    for row in rows:
+        known = newest.setdefault(row.customer_id, {})
+        known |= {name: row for name in row.traits if name not in known or known[name].computed_at <= row.computed_at}
+    db.execute(STAGING)
+    copy_rows(db, COPY, ((customer, json.dumps(_dated(traits))) for customer, traits in newest.items()))
+    return Taken(*db.execute(UPSERT, {"now": now}).one())
+
+
+def _dated(traits: dict[str, TraitsRow]) -> dict[str, object]:
+    return {
+        name: {"value": row.traits[name], "computed_at": row.computed_at.isoformat(), "model": row.model}
+        for name, row in traits.items()
+    }
+
+
+def pull(db: Db, source: str, run: UUID, now: datetime) -> Taken | None:
+    """Take over what a model run published; None when nothing is published under that name."""
+    db.execute(PATIENCE)
+    db.execute(STAGING)
+    if not db.execute(PULLED, {"source": source, "run": run}).rowcount:  # type: ignore[attr-defined]
+        return None
+    return Taken(*db.execute(UPSERT, {"now": now}).one())
