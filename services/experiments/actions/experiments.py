@@ -40,14 +40,14 @@ def create(db: Db, new: NewExperiment) -> Experiment:
     """Draft an experiment. Repeating it with the same content changes nothing. Raises `ExperimentExists`, `Invalid`."""
     new = lifecycle.normalised(new)
     _check_metrics(db, new)
-    if not queries.insert(db, new_id(), new, secrets.token_hex(8), datetime.now(UTC)):
-        if queries.definition(db, new.key) != new:
-            raise ExperimentExists(f"The experiment {new.key} exists with another design.")
+    stored = queries.insert(db, new_id(), new, secrets.token_hex(8), datetime.now(UTC))
+    if not stored and queries.definition(db, new.key) != new:
+        raise ExperimentExists(f"The experiment {new.key} exists with another design.")
     return queries.experiment(db, new.key)
 
 
 def _check_metrics(db: Db, new: NewExperiment) -> None:
-    known = metrics.newest(db, new.metrics.keys())
+    known = metrics.newest(db, new.metrics.names())
     places = [(new.metrics.primary, "/metrics/primary")]
     places += [(key, f"/metrics/secondary/{index}") for index, key in enumerate(new.metrics.secondary)]
     places += [(each.metric, f"/metrics/guardrails/{index}") for index, each in enumerate(new.metrics.guardrails)]

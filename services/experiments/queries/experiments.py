@@ -3,11 +3,12 @@
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlmodel import col, select
 
+from services.experiments.tables import ExperimentRow
 from shared.contracts.experiments import Experiment, FrozenMetric, NewExperiment, State
 from shared.db import Db
 from shared.errors import NotFound
@@ -22,21 +23,6 @@ INSERT_ARM = sa.text("""
     insert into experiments.arm (experiment_id, key, position, weight, control, contact, payload, cost_per_contact)
     values (:experiment_id, :key, :position, :weight, :control, :contact, cast(:payload as jsonb),
             cast(:cost as numeric))
-""")
-COLUMNS = """
-           x.id, x.key, x.state, x.population, x.definition, x.seed, x.design_digest,
-           x.created_at, x.started_at, x.stopped_at
-"""
-ONE = f"select {COLUMNS} from experiments.experiment as x where x.key = :ref or x.id = cast(:id as uuid)"
-FIND = sa.text(ONE)
-LOCK = sa.text(f"{ONE} for update")
-LIST = sa.text(f"""
-    select {COLUMNS}
-      from experiments.experiment as x
-     where (cast(:state as text) is null or x.state = :state)
-       and (cast(:at as timestamptz) is null or (x.created_at, x.id) < (cast(:at as timestamptz), cast(:id as uuid)))
-     order by x.created_at desc, x.id desc
-     limit :limit
 """)
 MEASURED = sa.text("""
     select s.experiment_id, m.key, m.version, s.role, s.allowance
@@ -101,25 +87,33 @@ def _json(value: object) -> str | None:
 
 def experiment(db: Db, reference: str, *, lock: bool = False) -> Experiment:
     """By key or id. Raises `NotFound`."""
-    row = db.execute(LOCK if lock else FIND, {"ref": reference, "id": _uuid(reference)}).one_or_none()
-    if row is None:
-        raise NotFound(f"There is no experiment {reference}.")
-    return _experiments(db, [row])[0]
+    return _experiments(db, [_row(db, reference, lock)])[0]
 
 
 def listed(db: Db, state: State | None, after: list[str] | None, limit: int) -> list[Experiment]:
     """The newest first."""
-    at, last = after or (None, None)
-    rows = db.execute(LIST, {"state": state, "at": at, "id": last, "limit": limit}).all()
-    return _experiments(db, rows)
+    made, number = col(ExperimentRow.created_at), col(ExperimentRow.id)
+    query = select(ExperimentRow).order_by(made.desc(), number.desc()).limit(limit)
+    if state is not None:
+        query = query.where(ExperimentRow.state == state.value)
+    if after is not None:
+        at, last = datetime.fromisoformat(after[0]), UUID(after[1])
+        query = query.where(sa.tuple_(made, number) < sa.tuple_(at, last))
+    return _experiments(db, db.exec(query).all())
 
 
 def definition(db: Db, reference: str) -> NewExperiment:
     """The design as it was given. Raises `NotFound`."""
-    row = db.execute(FIND, {"ref": reference, "id": _uuid(reference)}).one_or_none()
+    return NewExperiment.model_validate(_row(db, reference).definition)
+
+
+def _row(db: Db, reference: str, lock: bool = False) -> ExperimentRow:
+    named = sa.or_(col(ExperimentRow.key) == reference, col(ExperimentRow.id) == _uuid(reference))
+    query = select(ExperimentRow).where(named)
+    row = db.exec(query.with_for_update() if lock else query, execution_options={"populate_existing": True}).first()
     if row is None:
         raise NotFound(f"There is no experiment {reference}.")
-    return NewExperiment.model_validate(row.definition)
+    return row
 
 
 def measure(db: Db, experiment_id: UUID, measured: Sequence[FrozenMetric]) -> None:
@@ -159,14 +153,14 @@ def _uuid(text: str) -> UUID | None:
         return None
 
 
-def _experiments(db: Db, rows: Sequence[sa.Row[Any]]) -> list[Experiment]:
+def _experiments(db: Db, rows: Sequence[ExperimentRow]) -> list[Experiment]:
     frozen: dict[UUID, list[FrozenMetric]] = {}
     for row in db.execute(MEASURED, {"ids": [row.id for row in rows]}):
         found = FrozenMetric(key=row.key, version=row.version, role=row.role, margin=row.allowance)
         frozen.setdefault(row.experiment_id, []).append(found)
     designs = [NewExperiment.model_validate(row.definition) for row in rows]
     drafted = {
-        key for row, design in zip(rows, designs, strict=True) if row.id not in frozen for key in design.metrics.keys()
+        key for row, design in zip(rows, designs, strict=True) if row.id not in frozen for key in design.metrics.names()
     }
     newest = {row.key: row.version for row in db.execute(NEWEST, {"keys": sorted(drafted)})} if drafted else {}
     return [
@@ -175,7 +169,7 @@ def _experiments(db: Db, rows: Sequence[sa.Row[Any]]) -> list[Experiment]:
     ]
 
 
-def _experiment(row: sa.Row[Any], design: NewExperiment, measured: list[FrozenMetric]) -> Experiment:
+def _experiment(row: ExperimentRow, design: NewExperiment, measured: list[FrozenMetric]) -> Experiment:
     given = {name: getattr(design, name) for name in NewExperiment.model_fields if name != "key"}
-    stored = {name: getattr(row, name) for name in row._fields if name != "definition"}
+    stored = {name: getattr(row, name) for name in ExperimentRow.model_fields if name != "definition"}
     return Experiment.model_validate({**given, **stored, "measured": measured})

@@ -5,7 +5,10 @@ from datetime import datetime
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlmodel import col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
+from services.experiments.tables import MetricRow
 from shared.contracts.metrics import Metric
 from shared.db import Db
 
@@ -21,27 +24,6 @@ INSERT_EVENT = sa.text("""
     insert into experiments.metric_event (metric_id, position, kind, sign, condition)
     values (:metric_id, :position, :kind, :sign, cast(:condition as jsonpath))
 """)
-COLUMNS = "m.id, m.key, m.version, m.definition, m.created_at"
-NEWEST = sa.text(f"""
-    select distinct on (m.key) {COLUMNS}
-      from experiments.metric as m
-     where m.key = any(:keys)
-     order by m.key, m.version desc
-""")
-LIST = sa.text(f"""
-    select distinct on (m.key) {COLUMNS}
-      from experiments.metric as m
-     where m.key > :after
-     order by m.key, m.version desc
-     limit :limit
-""")
-VERSIONS = sa.text(f"""
-    select {COLUMNS}
-      from experiments.metric as m
-     where m.key = :key
-     order by m.version desc
-""")
-BY_ID = sa.text(f"select {COLUMNS} from experiments.metric as m where m.id = any(:ids)")
 CLAIM = sa.text("select pg_advisory_xact_lock(hashtextextended(:key, 0))")
 
 
@@ -58,24 +40,29 @@ def claim(db: Db, key: str) -> None:
 
 def newest(db: Db, keys: Sequence[str]) -> dict[str, Metric]:
     """The newest version of each key that exists."""
-    return {row.key: _metric(row) for row in db.execute(NEWEST, {"keys": list(keys)})}
+    return {row.key: _metric(row) for row in db.exec(_newest().where(col(MetricRow.key).in_(keys)))}
 
 
 def listed(db: Db, after: str, limit: int) -> list[Metric]:
     """The newest version of each metric, by key."""
-    return [_metric(row) for row in db.execute(LIST, {"after": after, "limit": limit})]
+    return [_metric(row) for row in db.exec(_newest().where(col(MetricRow.key) > after).limit(limit))]
 
 
 def versions(db: Db, key: str) -> list[Metric]:
     """All versions, the newest first."""
-    return [_metric(row) for row in db.execute(VERSIONS, {"key": key})]
+    found = select(MetricRow).where(MetricRow.key == key).order_by(col(MetricRow.version).desc())
+    return [_metric(row) for row in db.exec(found)]
 
 
 def by_id(db: Db, ids: Sequence[UUID]) -> dict[UUID, Metric]:
     """Metrics by the id of their version."""
-    return {row.id: _metric(row) for row in db.execute(BY_ID, {"ids": list(ids)})}
+    return {row.id: _metric(row) for row in db.exec(select(MetricRow).where(col(MetricRow.id).in_(ids)))}
 
 
-def _metric(row: sa.Row[tuple[object, ...]]) -> Metric:
-    stored = {"id": row.id, "version": row.version, "created_at": row.created_at}
-    return Metric.model_validate({**row.definition, **stored})
+def _newest() -> SelectOfScalar[MetricRow]:
+    key, version = col(MetricRow.key), col(MetricRow.version)
+    return select(MetricRow).distinct(key).order_by(key, version.desc())
+
+
+def _metric(row: MetricRow) -> Metric:
+    return Metric.model_validate({**row.definition, "id": row.id, "version": row.version, "created_at": row.created_at})

@@ -159,6 +159,14 @@ create table experiments.look (
     constraint look_key primary key (experiment_id, number)
 );
 
+create function experiments.known_traits(traits jsonb, t0 timestamptz) returns jsonb
+    language sql immutable parallel safe
+    return (select coalesce(jsonb_object_agg(t.key, t.value -> 'value'), '{}')
+              from jsonb_each(traits) as t
+             where (t.value ->> 'computed_at')::timestamptz <= t0);
+comment on function experiments.known_traits is
+    'Traits of a portrait as a flat object: those derived at t0 or before, because later ones may know the response.';
+
 create view published.experiments_assignments as
 select a.experiment_id, x.key as experiment_key, a.customer_id, a.arm, r.control, r.contact, a.t0, a.probability,
        a.stratum, a.features, x.target_list_id, a.source, a.assigned_at, a.xid

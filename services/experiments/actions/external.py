@@ -1,0 +1,77 @@
+"""Taking over a split that was made elsewhere."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from services.experiments.actions.assignments import CODE_VERSION, AlreadyAssigned, Begin, report
+from services.experiments.lifecycle import WrongState
+from services.experiments.queries import assignments, experiments
+from services.experiments.queries import external as queries
+from shared.bodies import chunked
+from shared.contracts.assignments import AssignmentsRun, ExternalAssignment, RefusedRow
+from shared.contracts.experiments import Experiment, Population, State
+from shared.db import Db, new_id
+
+SHOWN = 100
+FORGOTTEN_AFTER = timedelta(days=1)
+
+Row = tuple[int, ExternalAssignment | RefusedRow]
+
+
+def read(line: int, raw: bytes | dict[str, str]) -> Row:
+    """One row of an upload, or why it is refused."""
+    try:
+        if isinstance(raw, bytes):
+            return line, ExternalAssignment.model_validate_json(raw)
+        return line, ExternalAssignment.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        pointer = "".join(f"/{part}" for part in first["loc"])
+        return line, RefusedRow(line=line, pointer=pointer, detail=first["msg"])
+
+
+def load(begin: Begin, reference: str, rows: Iterable[Row]) -> AssignmentsRun:
+    """Take the rows over, all that fit or, if the upload breaks off, none. Raises `WrongState`, `AlreadyAssigned`."""
+    with begin() as db:
+        _may_load(experiments.experiment(db, reference))
+    load_id, refused, rejects = new_id(), 0, list[RefusedRow]()
+    for chunk in chunked(rows, 5000):
+        bad = [row for _, row in chunk if isinstance(row, RefusedRow)]
+        refused += len(bad)
+        rejects = (rejects + bad)[:SHOWN]
+        good = [(line, row) for line, row in chunk if isinstance(row, ExternalAssignment)]
+        with begin() as db:
+            queries.stage(db, load_id, good, datetime.now(UTC))
+    with begin() as db:
+        assignments.patient(db)
+        experiment = experiments.experiment(db, reference, lock=True)
+        _may_load(experiment)
+        found, judged = _take(db, experiment, load_id)
+        queries.forget(db, load_id, datetime.now(UTC) - FORGOTTEN_AFTER)
+    shown = sorted(rejects + judged.rejects, key=lambda row: row.line)[:SHOWN]
+    return found.model_copy(update={"already": judged.already, "rejected": refused + judged.refused, "rejects": shown})
+
+
+def _may_load(experiment: Experiment) -> None:
+    if experiment.state is not State.RUNNING:
+        raise WrongState(f"Only a running experiment takes assignments; {experiment.key} is {experiment.state}.")
+    if experiment.population is Population.ONLINE:
+        raise AlreadyAssigned(f"{experiment.key} assigns online; a split made elsewhere does not fit.")
+
+
+def _take(db: Db, experiment: Experiment, load_id: UUID) -> tuple[AssignmentsRun, queries.Judged]:
+    known = assignments.run(db, experiment.id)
+    if known is not None and known.source != Population.EXTERNAL:
+        raise AlreadyAssigned(f"The list of {experiment.key} was assigned here.")
+    closed = known is not None and experiment.target_list_id is None
+    judged = queries.take(db, load_id, experiment.id, experiment.target_list_id, closed=closed)
+    arms = assignments.by_arm(db, experiment.id)
+    digest = str(experiment.design_digest)
+    run = assignments.Run(Population.EXTERNAL, None, sum(arms.values()), None, digest, CODE_VERSION)
+    if judged.new:
+        experiments.settle_population(db, experiment.id, Population.EXTERNAL)
+        assignments.store_run(db, experiment.id, run, datetime.now(UTC))
+    return report(experiment, run, arms, new=judged.new), judged

@@ -1,0 +1,16 @@
+"""The service put together: its endpoints, its jobs, and whom it calls."""
+
+from services.experiments.api import assignments, experiments, metrics
+from services.experiments.jobs import jobs
+from shared.clients.audience import AudienceClient
+from shared.service import Service
+
+service = Service(
+    name="experiments",
+    title="Attune experiments",
+    description="Try: give everyone an arm, and say what the difference was.",
+    version="0.1.0",
+    routers=(metrics.router, experiments.router, assignments.router),
+    jobs=jobs,
+    peers={"audience": AudienceClient},
+)

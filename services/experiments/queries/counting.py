@@ -1,0 +1,43 @@
+"""The one statement that counts a customer's outcomes from raw events, as text that other statements embed.
+
+It is the only definition of an outcome: the worker's tick, the audit and the looks all embed it, each with its own
+`{who}` (a relation joined to `a`, the assignments), `{until}` and `{horizon}`. What is put in are constants of these
+modules; values from outside are bound.
+"""
+
+COUNT = """
+    select a.customer_id, a.experiment_id, m.id as metric_id, a.arm, a.t0, a.stratum{day},
+           cast(case when m.kind = 'proportion' then 1
+                     else coalesce(sum(y.sign * y.amount) filter (where y.ours), 0) * coalesce(m.margin, 1)
+                end as float8) as value,
+           cast(count(*) filter (where not y.ours) as integer) as other_currency
+      from experiments.assignment as a
+      {who}
+      join experiments.measured as s on s.experiment_id = a.experiment_id
+      join experiments.metric as m on m.id = s.metric_id
+      join experiments.metric_event as k on k.metric_id = m.id
+      join published.feedback_events as e
+        on e.customer_id = a.customer_id
+       and e.kind = k.kind
+       and e.occurred_at >= a.t0
+       and e.occurred_at < a.t0 + make_interval(hours => 24 * m.window_days)
+       and ({until})
+       and (k.condition is null or coalesce(e.properties, '{{}}') @@ k.condition)
+     cross join lateral (
+            select k.sign, m.currency is null or e.currency is not distinct from m.currency as ours,
+                   case when m.value_property is not null then
+                             case when jsonb_typeof(e.properties -> m.value_property) = 'number'
+                                  then cast(e.properties ->> m.value_property as numeric) end
+                        when m.kind in ('proportion', 'count') then 1
+                        else e.value
+                   end as amount
+           ) as y
+     where {where}
+     group by a.customer_id, a.experiment_id, m.id, a.arm, a.t0, a.stratum{day}
+    having m.kind <> 'proportion' or count(*) filter (where y.ours) > 0
+"""
+
+
+def count(*, who: str = "", until: str = "true", where: str = "true", by_day: bool = False) -> str:
+    """The statement for some customers, up to some instant; `by_day` once for every horizon `h.day` of `who`."""
+    return COUNT.format(who=who, until=until, where=where, day=", h.day" if by_day else "")
