@@ -37,7 +37,7 @@ def durations(service: str, route: str, seconds: str) -> dict[str, str]:
 
 
 def events(verdict: str, per_minute: int) -> dict[str, str]:
-    return {f'attune_events_{verdict}_total{{door="native"}}': f"0+{per_minute}x240"}
+    return {f'attune_events_{verdict}_total{{door="ndjson"}}': f"0+{per_minute}x240"}
 
 
 def waiting(queued: str, running: str) -> dict[str, str]:
@@ -72,7 +72,7 @@ TROUBLES: dict[str, tuple[str, dict[str, str]]] = {
         {"attune_sample_ratio_alarms": "2+0x240"},
     ),
     "a tenth of the events refused": ("AttuneEventsRefused", events("rejected", 110)),
-    "all events refused": ("AttuneEventsRefused", {'attune_events_rejected_total{door="tracking"}': "0+10x240"}),
+    "all events refused": ("AttuneEventsRefused", {'attune_events_rejected_total{door="csv"}': "0+10x240"}),
 }
 
 
