@@ -13,6 +13,7 @@ from shared.contracts.base import Currency, CustomerId, Instant, JsonValue, Key,
 EventId = Annotated[CustomerId, "the sender's own name for the event; unique for its customer"]
 Kind = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,59}$")]
 Door = Literal["one", "list", "ndjson", "csv", "retry"]
+RejectCode = Literal["rejected", "conflict", "unreadable"]
 
 
 def _held(value: Decimal) -> Decimal:
@@ -140,7 +141,7 @@ class Reject(Message):
     id: UUID
     received_at: datetime
     door: Door
-    code: Literal["rejected", "conflict", "unreadable"]
+    code: RejectCode
     index: int
     pointer: str
     detail: str

@@ -20,7 +20,7 @@ SCALE = PropertyRule(type="number", minimum=0, maximum=10)
 
 PRODUCT = {"product": TEXT, "quantity": POSITIVE}
 SCOPE = {"brand": TEXT, "channel": TEXT, "purpose": TEXT}
-MONEY = ("order", "order_line", "payment", "refund", "cancellation")
+MONEY = frozenset(["order", "order_line", "payment", "refund", "cancellation"])  # kinds whose value is money
 
 
 def _kind(

@@ -1,0 +1,190 @@
+"""What every request with events goes through: judged, written, counted, reported."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import prometheus_client as prometheus
+
+from services.feedback import rejects, writer
+from services.feedback.actions.kinds import Kinds
+from services.feedback.doors import Item, Parsed, Refusal
+from services.feedback.events import Registry, identified, problems
+from services.feedback.queries import rejects as reject_queries
+from services.feedback.writer import Received, SharedCommit, Verdict
+from shared.contracts.feedback import Door, IngestReport, Reason, Rejected
+from shared.db import Db, Engine, new_id, transaction
+from shared.errors import Busy
+from shared.settings import Settings
+
+MOST_AT_ONCE = 64  # lists and files being taken in; more are told to come again
+MOST_TOLD = 10_000  # refusals that a report lists one by one
+
+ACCEPTED = prometheus.Counter("attune_events_accepted_total", "Events taken", ["door"])
+DUPLICATES = prometheus.Counter("attune_events_duplicate_total", "Events that were there already", ["door"])
+CONFLICTS = prometheus.Counter("attune_events_conflicting_total", "Events with the id of another event", ["door"])
+COUNTERS = {Verdict.ACCEPTED: ACCEPTED, Verdict.DUPLICATE: DUPLICATES, Verdict.CONFLICT: CONFLICTS}
+REJECTED = prometheus.Counter("attune_events_rejected_total", "Items that are no acceptable event", ["door"])
+
+
+class Source(NamedTuple):
+    """How a request came: by which door, under which id."""
+
+    door: Door
+    request_id: str
+
+
+class Single(NamedTuple):
+    """One event that came alone."""
+
+    item: Item
+    source: Source
+
+
+class Tally:
+    """The report as it grows."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._verdicts: Counter[Verdict] = Counter()
+        self._reasons: Counter[tuple[str, str]] = Counter()
+        self._rejected: list[Rejected] = []
+        self._refused = 0
+
+    def add(self, verdicts: Sequence[Verdict], refusals: Sequence[Refusal]) -> None:
+        counts = Counter(verdicts)
+        self._verdicts.update(counts)
+        self._refused += len(refusals)
+        self._reasons.update((refusal.pointer, refusal.detail) for refusal in refusals)
+        for refusal in refusals[: MOST_TOLD - len(self._rejected)]:
+            told = Rejected(index=refusal.place, pointer=refusal.pointer, detail=refusal.detail)
+            self._rejected.append(told)
+        for verdict, counter in COUNTERS.items():
+            counter.labels(self._source.door).inc(counts[verdict])
+        REJECTED.labels(self._source.door).inc(len(refusals))
+
+    def report(self) -> IngestReport:
+        reasons = [
+            Reason(pointer=pointer, detail=detail, count=count)
+            for (pointer, detail), count in self._reasons.most_common(100)
+        ]
+        return IngestReport(
+            accepted=self._verdicts[Verdict.ACCEPTED],
+            duplicates=self._verdicts[Verdict.DUPLICATE],
+            conflicts=self._verdicts[Verdict.CONFLICT],
+            rejected=self._rejected,
+            refused=self._refused,
+            reasons=reasons,
+        )
+
+
+class Intake:
+    """What taking events in needs and every request of this process shares."""
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self.kinds = Kinds(engine)
+        self._engine = engine
+        self._settings = settings
+        self._places = threading.BoundedSemaphore(MOST_AT_ONCE)
+        self.shared_commit: SharedCommit[Single] = SharedCommit(self._write_together)
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """One of the places for lists and files. Raises `Busy` at once when none is free."""
+        if not self._places.acquire(blocking=False):
+            raise Busy("Too many requests with events are being taken in.")
+        try:
+            yield
+        finally:
+            self._places.release()
+
+    def take(self, parsed: Parsed, source: Source, tally: Tally) -> None:
+        """Keep one request's, or one chunk's, events and refusals in one transaction, and add them to the tally."""
+        received = self.received()
+        judged = judge(parsed, self.kinds.registry([item.event.kind for item in parsed.items]), received.at)
+        with self.transaction() as db:
+            verdicts = writer.write(db, judged.items, received)
+            refusals = [*judged.refusals, *conflicts(judged.items, verdicts)]
+            keep_refusals(db, refusals, source, received.at, self._settings.secret)
+        tally.add(verdicts, judged.refusals)
+
+    def keep(self, refusals: Sequence[Refusal], source: Source) -> None:
+        """Keep refusals on their own."""
+        with self.transaction() as db:
+            keep_refusals(db, refusals, source, datetime.now(UTC), self._settings.secret)
+
+    def _write_together(self, singles: Sequence[Single]) -> list[Verdict]:
+        received, items = self.received(), [single.item for single in singles]
+        with self.transaction() as db:
+            verdicts = writer.write(db, items, received)
+            for single, verdict in zip(singles, verdicts, strict=True):
+                refusals = conflicts([single.item], [verdict])
+                keep_refusals(db, refusals, single.source, received.at, self._settings.secret)
+        for verdict, count in Counter(verdicts).items():
+            COUNTERS[verdict].labels("one").inc(count)
+        return verdicts
+
+    def transaction(self) -> AbstractContextManager[Db]:
+        """A writing transaction, committed at the end of the block."""
+        return transaction(self._engine)
+
+    def received(self) -> Received:
+        """Now, and the installation's currency."""
+        return Received(datetime.now(UTC), self._settings.currency)
+
+
+def judge(parsed: Parsed, registry: Registry, received_at: datetime) -> Parsed:
+    """Part the events that keep the rules of their kinds, under their ids, from those that do not."""
+    judged = Parsed([], list(parsed.refusals))
+    for item in parsed.items:
+        found = problems(item.event, registry, received_at)
+        if found:
+            raw = item.event.model_dump_json(exclude_none=True).encode()
+            judged.refusals.append(Refusal(item.place, *found[0], raw, item.source_row))
+        elif item.event.event_id is None:
+            judged.items.append(item._replace(event=identified(item.event, item.source_row)))
+        else:
+            judged.items.append(item)
+    return judged
+
+
+def conflicts(items: Sequence[Item], verdicts: Sequence[Verdict]) -> list[Refusal]:
+    """The events that have the id of another, as what is kept of them."""
+    detail = "another event of this customer has this id"
+    return [
+        Refusal(
+            item.place,
+            "/event_id",
+            detail,
+            item.event.model_dump_json(exclude_none=True).encode(),
+            item.source_row,
+            "conflict",
+        )
+        for item, verdict in zip(items, verdicts, strict=True)
+        if verdict is Verdict.CONFLICT
+    ]
+
+
+def keep_refusals(db: Db, refusals: Sequence[Refusal], source: Source, received_at: datetime, secret: str) -> None:
+    """Keep them in the transaction of `db`, without what is personal."""
+    reject_queries.insert(db, [_reject(refusal, source, received_at, secret) for refusal in refusals])
+
+
+def _reject(refusal: Refusal, source: Source, received_at: datetime, secret: str) -> reject_queries.NewReject:
+    raw, whole = rejects.kept(refusal.raw, secret)
+    return reject_queries.NewReject(
+        new_id(),
+        received_at,
+        source.door,
+        refusal.code,
+        refusal.place,
+        refusal.pointer,
+        refusal.detail,
+        raw,
+        whole,
+        refusal.source_row,
+        source.request_id,
+    )

@@ -1,0 +1,130 @@
+"""Events over HTTP: in by every native form, out page by page."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.concurrency import run_in_threadpool
+
+from services.feedback.actions import events as actions
+from services.feedback.actions.intake import Intake, Single, Source
+from services.feedback.doors import Item, Parsed, native
+from services.feedback.queries import events as queries
+from shared import bodies
+from shared.auth import requires
+from shared.contracts.base import CustomerId, Instant
+from shared.contracts.feedback import Event, IngestReport, Kind, RecordedEvent
+from shared.db import ReadTx
+from shared.errors import TooLarge, UnsupportedMediaType
+from shared.pages import Page, Paged
+
+router = APIRouter(prefix="/v1/events", tags=["events"])
+
+JSON = ("application/json", "")
+NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
+CSV = "text/csv"
+
+EXAMPLE = {
+    "event_id": "order-1001",
+    "customer_id": "c-42",
+    "kind": "order",
+    "occurred_at": "2026-03-01T12:30:00Z",
+    "value": "59.90",
+    "currency": "EUR",
+    "properties": {"order_id": "1001", "category": "shoes"},
+    "campaign": "spring-sale",
+}
+EVENT = Event.model_json_schema()
+BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"anyOf": [EVENT, {"type": "array", "items": EVENT}]},
+                "examples": {"one": {"value": EXAMPLE}, "list": {"value": [EXAMPLE]}},
+            },
+            "application/x-ndjson": {"schema": {"type": "string"}},
+            "text/csv": {
+                "schema": {"type": "string"},
+                "example": "event_id,customer_id,kind,occurred_at,value,properties.category\n"
+                "order-1001,c-42,order,2026-03-01T12:30:00Z,59.90,shoes\n",
+            },
+        },
+    }
+}
+
+
+def _intake(request: Request) -> Intake:
+    state = request.app.state
+    if not hasattr(state, "intake"):
+        state.intake = Intake(state.engine, state.settings)
+    intake: Intake = state.intake
+    return intake
+
+
+IntakeOf = Annotated[Intake, Depends(_intake)]
+
+
+@router.post("", openapi_extra=BODY, dependencies=[requires("feedback:write")])
+async def take(request: Request, intake: IntakeOf) -> IngestReport:
+    """Take in one event, a list of them, NDJSON or CSV. What is accepted is on disk when the answer comes.
+
+    One event that is refused answers 422, one that conflicts with another of the same id 409. A list, NDJSON or CSV
+    answers 200 with the verdict on every item, even if all are refused. Sending the same again changes nothing.
+    """
+    kind, request_id = bodies.media_type(request), request.scope["state"]["request_id"]
+    if kind in NDJSON:
+        return await run_in_threadpool(actions.take_file, intake, _lines(request), Source("ndjson", request_id))
+    if kind == CSV:
+        return await run_in_threadpool(actions.take_file, intake, _rows(intake, request), Source("csv", request_id))
+    if kind not in JSON:
+        raise UnsupportedMediaType("Events come as application/json, application/x-ndjson or text/csv.")
+    body = await _body(request)
+    if native.is_single(body):
+        return await _take_one(intake, body, Source("one", request_id))
+    return await run_in_threadpool(actions.take_list, intake, body, Source("list", request_id))
+
+
+async def _take_one(intake: Intake, body: bytes, source: Source) -> IngestReport:
+    event = actions.plain_one(intake, body)
+    if event is None:  # something needs a look into the database, or is wrong
+        event = await run_in_threadpool(actions.look_at_one, intake, body, source)
+    verdict = await asyncio.wrap_future(intake.shared_commit.submit(Single(Item(0, event), source)))
+    return actions.answer_one(event, verdict)
+
+
+@router.get("", dependencies=[requires("feedback:read")])
+def list_events(
+    db: ReadTx,
+    page: Paged,
+    customer_id: Annotated[CustomerId | None, Query()] = None,
+    kind: Annotated[Kind | None, Query()] = None,
+    since: Annotated[Instant | None, Query()] = None,
+) -> Page[RecordedEvent]:
+    """What was taken, newest first: a customer's events by when they happened, everybody's by when they arrived."""
+    if customer_id is not None:
+        found = queries.of_customer(db, customer_id, kind, since, page)
+        return page.answer(found, lambda event: [event.occurred_at.isoformat(), event.event_id])
+    found = queries.of_all(db, kind, since, page)
+    return page.answer(found, lambda event: [str(event.batch_id), event.customer_id, event.event_id])
+
+
+async def _body(request: Request) -> bytes:
+    """A JSON body of at most 1 MiB."""
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        return await run_in_threadpool(lambda: b"".join(bodies.stream(request, limit=bodies.JSON_LIMIT)))
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > bodies.JSON_LIMIT:
+            raise TooLarge(f"The body is larger than {bodies.JSON_LIMIT} bytes; send NDJSON or CSV.")
+    return bytes(body)
+
+
+def _lines(request: Request) -> Iterator[Parsed]:
+    return native.ndjson(bodies.ndjson_lines(bodies.stream(request)))
+
+
+def _rows(intake: Intake, request: Request) -> Iterator[Parsed]:
+    yield from native.csv(bodies.csv_rows(bodies.stream(request)), intake.kinds.registry())

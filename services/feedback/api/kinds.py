@@ -1,0 +1,37 @@
+"""Kinds of event over HTTP."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+
+from services.feedback.actions import kinds as actions
+from services.feedback.api.events import IntakeOf
+from shared.auth import requires
+from shared.bodies import StrictRoute
+from shared.contracts.feedback import Kind, KindRule, NewKind
+from shared.db import ReadTx, Tx
+from shared.pages import Page, Paged
+
+router = APIRouter(
+    prefix="/v1/kinds", tags=["kinds"], route_class=StrictRoute, dependencies=[requires("feedback:read")]
+)
+Named = Annotated[Kind, Path(description="The kind's name")]
+
+
+@router.get("")
+def list_kinds(db: ReadTx, page: Paged) -> Page[KindRule]:
+    """All kinds of event, by name: those every installation knows and those this one declared."""
+    return page.answer(actions.kinds_after(db, page), lambda rule: [rule.name])
+
+
+@router.get("/{name}")
+def get_kind(name: Named, db: ReadTx) -> KindRule:
+    """What events of a kind need and hold."""
+    return actions.kind(db, name)
+
+
+@router.put("/{name}", dependencies=[requires("feedback:write")])
+def declare_kind(name: Named, new: NewKind, db: Tx, intake: IntakeOf) -> KindRule:
+    """Declare a kind of event, or change what was declared of it. Events of kinds that nobody declared are refused."""
+    intake.kinds.forget()
+    return actions.declare(db, name, new)
