@@ -2,6 +2,7 @@
 
 import threading
 import time
+import uuid
 from datetime import UTC, datetime
 
 import httpx
@@ -18,6 +19,7 @@ class Load:
     def __init__(self, url: str, customers: list[str]) -> None:
         self._url = url
         self._customers = customers
+        self._run = uuid.uuid4().hex[:8]
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._send, args=(number,), daemon=True) for number in range(SENDERS)]
@@ -65,7 +67,7 @@ class Load:
             try:
                 answer = client.post(f"{self._url}/v1/events", json=batch)
             except httpx.TransportError:
-                time.sleep(0.02)
+                time.sleep(0.1)
                 continue
             if answer.is_success:
                 report = answer.json()
@@ -74,12 +76,12 @@ class Load:
                 return True
             if answer.status_code not in (429, 503):
                 self.refused.append(f"{answer.status_code}: {answer.text[:300]}")
-            time.sleep(0.02)
+            time.sleep(0.1)
         return False
 
     def _event(self, sender: int, number: int) -> dict[str, str]:
         return {
-            "event_id": f"{sender}-{number}",
+            "event_id": f"{self._run}-{sender}-{number}",
             "customer_id": self._customers[(sender * 31 + number) % len(self._customers)],
             "kind": "order",
             "occurred_at": datetime.now(UTC).isoformat(),
