@@ -82,8 +82,7 @@ def test_every_acknowledged_event_is_there_once(whole: Installation, victim: str
     assert len(rows) == len(set(rows)) > before
     if FULL:
         sent_again = f"{load.resent} batches sent again"
-        print(f"\n{victim}: {KILLS} kills, {len(load.acknowledged):,} acknowledged, 0 lost, {sent_again}"):,} acknowledged, 0 lost, {load.resent} batches sent again"
-        )
+        print(f"\n{victim}: {KILLS} kills, {len(load.acknowledged):,} acknowledged, 0 lost, {sent_again}")
 
 
 def figures(made: Installation, refresh: str) -> list[tuple[str, str, int, float, float]]:
