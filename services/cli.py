@@ -13,7 +13,7 @@ from rich.console import Console
 
 from services.stack.data_directory import default_data_directory
 from services.stack.ports import DEFAULT_BASE
-from services.stack.target import Target, checked, named_target, owner_settings, running_target
+from services.stack.target import Target, checked, named_target, owner_settings, running_target, with_secret
 from services.stack.trouble import Trouble
 
 P = ParamSpec("P")
@@ -206,7 +206,7 @@ def create_key(
     from shared import auth
     from shared.db import transaction
 
-    settings = owner_settings(data_dir)
+    settings = with_secret(owner_settings(data_dir))
     with _owner_engine(settings) as engine, transaction(engine) as db:
         identifier, key = auth.create_key(db, settings.secret, name, scope, expires.astimezone() if expires else None)
     console.print(f"Key {identifier} for {name}, shown this once:", highlight=False)

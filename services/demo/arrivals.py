@@ -43,7 +43,7 @@ def _customer_row(shop: Shop, position: int, told_at: datetime) -> Row:
     row: Row = {
         "customer_id": customer,
         "attributes": attributes,
-        "consents": [consent | {"at": told_at.isoformat()}],
+        "consents": [{**consent, "at": told_at.isoformat()}],
     }
     if shop.reachable[position]:
         row["contact_points"] = [{"channel": "post", "handle": f"address-of-{customer}"}]
@@ -53,17 +53,16 @@ def _customer_row(shop: Shop, position: int, told_at: datetime) -> Row:
 def _dirt(shop: Shop) -> Iterator[Row]:
     """What real exports hold too: wrong types, impossible values, misspelt words, unknown columns, no customer."""
     share = len(shop) // 1000
-    for kind, (times, change) in enumerate(
-        (
-            (3 * share, {"age": "unknown"}),
-            (2 * share, {"age": 212}),
-            (2 * share, {"interest": "gardning"}),
-            (share, {"favourite_colour": "green"}),
-            (share, {"member_since": "2020-02-31"}),
-        )
-    ):
+    mistakes: list[tuple[int, Row]] = [
+        (3 * share, {"age": "unknown"}),
+        (2 * share, {"age": 212}),
+        (2 * share, {"interest": "gardning"}),
+        (share, {"favourite_colour": "green"}),
+        (share, {"member_since": "2020-02-31"}),
+    ]
+    for kind, (times, mistake) in enumerate(mistakes):
         for number in range(times):
-            yield {"customer_id": f"{shop.name}-dirt-{kind}-{number}", "attributes": {"shop": shop.name} | change}
+            yield {"customer_id": f"{shop.name}-dirt-{kind}-{number}", "attributes": {"shop": shop.name, **mistake}}
     for number in range(share):
         yield {"attributes": {"shop": shop.name, "age": 20 + number % 50}}
 

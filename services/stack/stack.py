@@ -107,7 +107,17 @@ class Stack:
         return {name: port for name, port in self.ports.items() if name != "Postgres" or not self.options.database_url}
 
     def _settings(self, database_url: str) -> Settings:
-        return Settings(database_url=database_url, secret=self.secrets["ATTUNE_SECRET"])
+        """Settings of the owner. Logins named by the environment belong to its database, not to an embedded one."""
+        secret = self.secrets["ATTUNE_SECRET"]
+        if self.options.database_url:
+            return Settings(database_url=database_url, secret=secret)
+        return Settings(
+            database_url=database_url,
+            secret=secret,
+            audience_database_url="",
+            experiments_database_url="",
+            feedback_database_url="",
+        )
 
     def _service(self, name: str, role: str, database_url: str) -> Program:
         """A service or its worker. It learns its secrets by environment, and of the database only its own login."""
@@ -159,6 +169,11 @@ def migrate(settings: Settings) -> None:
 
     from shared import migrate as migrations
 
+    try:
+        for service in SERVICES:
+            settings.database_of(service)
+    except ValueError as error:
+        raise Trouble(str(error)) from error
     try:
         migrations.migrate(settings)
     except OperationalError as error:

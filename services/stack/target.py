@@ -71,11 +71,9 @@ def owner_settings(directory: Path, environment: Mapping[str, str] = os.environ)
     Raises
     ------
     Trouble
-        When neither is there, the address cannot be read, or the secret is unknown.
+        When neither is there, or the address cannot be read.
     """
-    secret = environment.get("ATTUNE_SECRET") or _kept(directory, "ATTUNE_SECRET")
-    if not secret:
-        raise Trouble("Set ATTUNE_SECRET, or name the --data-dir where `attune up` keeps it.")
+    secret = environment.get("ATTUNE_SECRET") or _kept(directory, "ATTUNE_SECRET") or ""
     given = environment.get("ATTUNE_DATABASE_URL")
     if given:
         return Settings(database_url=checked(given), secret=secret)
@@ -83,6 +81,13 @@ def owner_settings(directory: Path, environment: Mapping[str, str] = os.environ)
     if port is None:
         raise Trouble("That stack runs on a database of yours: give its address as ATTUNE_DATABASE_URL.")
     return Settings(database_url=owner_url(port, owner_password(secret)), secret=secret)
+
+
+def with_secret(settings: Settings) -> Settings:
+    """The same, if the installation's secret is known: keys cannot be made without it."""
+    if not settings.secret:
+        raise Trouble("Set ATTUNE_SECRET, or name the --data-dir where `attune up` keeps it.")
+    return settings
 
 
 def checked(database_url: str) -> str:
