@@ -15,7 +15,8 @@ def prepare(made: Installation) -> str:
     audience, experiments = made.client("audience"), made.client("experiments")
     audience.put("/v1/attributes/city", json={"type": "text"}).raise_for_status()
     row = (
-        '{"customer_id": "c%d", "attributes": {"city": "Lyon"}, "contact_points": [{"channel": "email", "handle": "h%d"}],'
+        '{"customer_id": "c%d", "attributes": {"city": "Lyon"},'
+        ' "contact_points": [{"channel": "email", "handle": "h%d"}],'
         ' "consents": [{"channel": "email", "purpose": "marketing", "state": "granted", "source": "shop"}]}\n'
     )
     rows = ((row % (number, number)).encode() for number in range(MEMBERS))
