@@ -101,13 +101,18 @@ def run_environment(config: Config) -> None:
 
 
 def is_current(connection: sa.Connection, service: str) -> bool:
-    """Whether the database stands at the newest migration that this code knows for `service`."""
-    if connection.dialect.has_table(connection, "schema_version", schema=service):
-        found = MigrationContext.configure(
-            connection, opts={"version_table": "schema_version", "version_table_schema": service}
-        ).get_current_heads()
-        return set(found) == set(ScriptDirectory.from_config(_config(service)).get_heads())
-    return False
+    """Whether the database has all that this code needs: the newest migration it knows, or one of a later release.
+
+    Migrations expand first and contract a release later, so the old processes go on serving while new ones start.
+    """
+    if not connection.dialect.has_table(connection, "schema_version", schema=service):
+        return False
+    found = MigrationContext.configure(
+        connection, opts={"version_table": "schema_version", "version_table_schema": service}
+    ).get_current_heads()
+    history = ScriptDirectory.from_config(_config(service))
+    older = {script.revision for script in history.walk_revisions()} - set(history.get_heads())
+    return bool(found) and older.isdisjoint(found)
 
 
 def run_sql(place: str, name: str) -> None:

@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
@@ -12,6 +13,8 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 import structlog
 from procrastinate import App
 from prometheus_client import make_wsgi_app
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from shared.jobs import JobContext, Jobs, depth
 from shared.telemetry import QUEUE_DEPTH
@@ -20,31 +23,19 @@ log = structlog.get_logger()
 
 HEARTBEAT = 2.0  # seconds between a worker's signs of life
 STALLED_AFTER = 10.0  # seconds without one after which its jobs are given to another
-ALIVE_FOR = 60.0  # seconds without periodic work after which /healthz says so
+PULSE = 5.0  # seconds between two looks at the queue
+ALIVE_FOR = 60.0  # seconds without a look at the queue after which /healthz says so
 
 _last_beat = time.monotonic()
 
 
-def with_upkeep(jobs: Jobs) -> Jobs:
-    """Add the periodic work that every service has."""
-
-    @jobs.every("* * * * * */5")
-    def upkeep(context: JobContext) -> None:
-        global _last_beat  # noqa: PLW0603
-        _last_beat = time.monotonic()
-        for state, count in depth(context.engine).items():
-            QUEUE_DEPTH.labels(jobs.service, state).set(count)
-
-    return jobs
-
-
 def run(jobs: Jobs, context: JobContext, url: str, port: int) -> None:
     """Work until SIGTERM or SIGINT; then finish what is begun, for at most 25 seconds."""
-    queue = with_upkeep(jobs).queue(context, url)
+    queue = jobs.queue(context, url)
     _requeue_stalled(queue, jobs.service)
     server = _answer_health(context.settings.host, port)
     log.info("worker started", port=port)
-    asyncio.run(_work(queue, jobs.service, context.settings.worker_concurrency))
+    asyncio.run(_work(queue, jobs.service, context))
     server.shutdown()
     log.info("worker stopped")
 
@@ -58,17 +49,38 @@ def _requeue_stalled(queue: App, service: str) -> None:
             await context.app.job_manager.retry_job(stalled, retry_at=datetime.now(UTC) - timedelta(seconds=1))
 
 
-async def _work(queue: App, service: str, concurrency: int) -> None:
+async def _work(queue: App, service: str, context: JobContext) -> None:
+    pulse = asyncio.create_task(_pulse(service, context.engine))
     async with queue.open_async():
         await queue.run_worker_async(
             queues=[service],
-            concurrency=concurrency,
+            concurrency=context.settings.worker_concurrency,
             delete_jobs="successful",
             fetch_job_polling_interval=2.0,
             update_heartbeat_interval=HEARTBEAT,
             stalled_worker_timeout=STALLED_AFTER,
             shutdown_graceful_timeout=25.0,
         )
+    pulse.cancel()
+
+
+async def _pulse(service: str, engine: Engine) -> None:
+    """Look at the queue every few seconds, and note that this worker lives.
+
+    Not a job in the queue: long jobs may take every place in this worker, and another worker may take the job.
+    """
+    global _last_beat  # noqa: PLW0603
+    with ThreadPoolExecutor(1, "pulse") as own:
+        while True:
+            try:
+                counts = await asyncio.get_running_loop().run_in_executor(own, depth, engine)
+            except SQLAlchemyError as error:
+                log.warning("queue not reached", error=type(error).__name__)
+            else:
+                _last_beat = time.monotonic()
+                for state, count in counts.items():
+                    QUEUE_DEPTH.labels(service, state).set(count)
+            await asyncio.sleep(PULSE)
 
 
 def drain(jobs: Jobs, context: JobContext, url: str) -> None:
