@@ -31,13 +31,17 @@ def opened(path: Path) -> Iterator[TextIO]:
 
 
 def csv_rows(path: Path, columns: Iterable[str]) -> Iterator[dict[str, str]]:
-    """Rows of a CSV file by column. Raises Trouble when it lacks one of `columns`."""
+    """Rows of a CSV file by column, as they are read. Raises Trouble at once when it lacks one of `columns`."""
     with opened(path) as text:
-        reader = csv.DictReader(text)
-        missing = set(columns) - set(reader.fieldnames or ())
-        if missing:
-            raise Trouble(f"{path} is not the file meant here: it has no column {', '.join(sorted(missing))}.")
-        yield from reader
+        missing = set(columns) - set(csv.DictReader(text).fieldnames or ())
+    if missing:
+        raise Trouble(f"{path} is not the file meant here: it has no column {', '.join(sorted(missing))}.")
+    return _rows(path)
+
+
+def _rows(path: Path) -> Iterator[dict[str, str]]:
+    with opened(path) as text:
+        yield from csv.DictReader(text)
 
 
 def ndjson(rows: Iterable[Mapping[str, object]]) -> Iterator[bytes]:

@@ -65,10 +65,9 @@ def replay(target: Target, file: Path, say: Callable[[str], None]) -> Figures:
     Trouble
         When the file is another one, or a service refuses what it is sent.
     """
-    attune = Attune(target)
-    read = Read()
-    say("streaming the invoice lines through the bulk door")
+    attune, read = Attune(target), Read()
     lines = read.through(csv_rows(file, COLUMNS))
+    say("streaming the invoice lines through the bulk door")
     report = attune.feedback.upload(
         IngestReport, "/v1/events", ndjson(event(number, line) for number, line in enumerate(lines, 1))
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from services.stack.data_directory import DataDirectory, Running
 from services.stack.ports import ports_of
@@ -94,7 +95,7 @@ def checked(database_url: str) -> str:
     """The address as it is, if it names a Postgres database."""
     try:
         url = make_url(database_url)
-    except ValueError as error:  # sqlalchemy's ArgumentError is one
+    except (ArgumentError, ValueError) as error:
         raise Trouble(
             "ATTUNE_DATABASE_URL cannot be read; it is like postgresql://owner:password@host/attune."
         ) from error
