@@ -135,7 +135,8 @@ def _range_error(operator: Operator, value: Any) -> str | None:
         return None if fits else "must be two numbers of days before, the longer first, such as [90, 30]"
     if isinstance(first, bool):
         return "must be numbers, dates or instants"
-    return None if first <= second else "must not end before it begins"
+    falling = _kind(first) == "number" and first > second
+    return "must not end before it begins" if falling else None
 
 
 def _is_days(value: Any, above: float) -> bool:

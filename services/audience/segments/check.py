@@ -1,0 +1,160 @@
+"""Whether a definition makes sense against the catalogue: names that exist, types that fit, no circles."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from services.audience.segments.catalogue import EVENT_FIELDS, Catalogue, referred
+from services.audience.segments.measures import OF_NUMBERS, ZERO_WITHOUT_EVENTS, comparison, measure_type
+from services.audience.segments.tree import walk
+from services.audience.segments.values import read, type_of
+from shared.contracts.audience import AttributeType
+from shared.contracts.clauses import AttributeClause, Clause, EventClause, Measure, TraitClause
+from shared.contracts.comparisons import OF_TEXT, OF_TIME, ORDERING, PRESENCE, Operator
+from shared.errors import FieldError, Invalid
+
+_A = {
+    AttributeType.NUMBER: "a number",
+    AttributeType.TEXT: "text",
+    AttributeType.BOOLEAN: "true or false",
+    AttributeType.DATE: "a date such as 2024-02-29",
+    AttributeType.INSTANT: "an instant with a zone, such as 2024-02-29T09:30:00Z",
+}
+_SUITS: dict[tuple[Operator, ...], tuple[AttributeType, ...]] = {
+    ORDERING: (AttributeType.NUMBER, AttributeType.DATE, AttributeType.INSTANT),
+    OF_TEXT: (AttributeType.TEXT,),
+    (Operator.ANNIVERSARY_IN,): (AttributeType.DATE,),
+    OF_TIME: (AttributeType.DATE, AttributeType.INSTANT),
+}
+
+
+def check(definition: Clause, catalogue: Catalogue, own: str | None = None, place: str = "/definition") -> None:
+    """Refuse a definition that names what is not there or compares what cannot be compared.
+
+    `own` is the key of the segment it is for, `place` where it stands in the body that the errors point into. Raises
+    `Invalid` with one error for each clause that is wrong, at most 100.
+    """
+    found = [FieldError(place + one.pointer, one.detail) for one in problems(definition, catalogue)]
+    if not found:
+        found = [FieldError(place + one.pointer, one.detail) for one in _of_references(definition, catalogue, own)]
+    if found:
+        raise Invalid("The definition does not fit the catalogue.", found[:100])
+
+
+def problems(definition: Clause, catalogue: Catalogue) -> list[FieldError]:
+    """What is wrong with a definition's own clauses; pointers into the definition. Empty where all is well."""
+    return [
+        FieldError(path + pointer, detail)
+        for path, clause in walk(definition)
+        for pointer, detail in _of_clause(clause, catalogue)
+    ]
+
+
+def _of_references(definition: Clause, catalogue: Catalogue, own: str | None) -> list[FieldError]:
+    try:
+        needed = referred(definition, catalogue, own)
+    except Invalid as error:
+        return list(error.errors)
+    return [
+        FieldError("", f"refers to the segment {segment.key}, which is not valid any more: {pointer}: {detail}")
+        for segment in needed
+        for pointer, detail in problems(segment.definition, catalogue)[:1]
+    ]
+
+
+def _of_clause(clause: Clause, catalogue: Catalogue) -> Iterator[FieldError]:
+    if isinstance(clause, AttributeClause):
+        kind = catalogue.attributes.get(clause.attribute)
+        if kind is None:
+            yield FieldError("/attribute", f"there is no attribute {clause.attribute} in the catalogue")
+        else:
+            yield from _of_comparison(clause.attribute, kind, clause.is_, clause.value)
+    elif isinstance(clause, TraitClause):
+        yield from _of_trait(clause, catalogue)
+    elif isinstance(clause, EventClause):
+        yield from _of_event(clause, catalogue)
+
+
+def _of_comparison(name: str, kind: AttributeType, operator: Operator, value: Any) -> Iterator[FieldError]:
+    """What is wrong with comparing something of this type; pointers into the clause or condition."""
+    for operators, kinds in _SUITS.items():
+        if operator in operators and kind not in kinds:
+            wanted = " or ".join(f"{_A[one].split(' such')[0]}" for one in kinds)
+            yield FieldError("/is", f"{operator} compares {wanted}; {name} is {_A[kind]}")
+            return
+    if operator in PRESENCE:
+        return
+    if operator in OF_TIME:
+        days = value if isinstance(value, list) else [value]
+        if kind is AttributeType.DATE and any(day != int(day) for day in days):
+            yield FieldError("/value", f"must be whole days, because {name} is a date")
+        return
+    for pointer, item in _items(value):
+        if read(kind, item) is None:
+            yield FieldError(f"/value{pointer}", f"must be {_A[kind]}, as {name} is")
+            return
+    if operator is Operator.BETWEEN and _falls(kind, value):
+        yield FieldError("/value", "must not end before it begins")
+
+
+def _items(value: Any) -> list[tuple[str, Any]]:
+    return [(f"/{index}", item) for index, item in enumerate(value)] if isinstance(value, list) else [("", value)]
+
+
+def _falls(kind: AttributeType, value: list[Any]) -> bool:
+    first: Any = read(kind, value[0])
+    return bool(first > read(kind, value[1]))
+
+
+def _of_trait(clause: TraitClause, catalogue: Catalogue) -> Iterator[FieldError]:
+    if clause.cutoff is not None:
+        if clause.cutoff not in catalogue.cutoffs:
+            yield FieldError("/cutoff", f"there is no cut-off {clause.cutoff} at the time of evaluation")
+        elif clause.cutoff.partition(":")[0] != clause.trait:
+            yield FieldError("/cutoff", f"is a cut-off of another trait than {clause.trait}")
+    elif clause.is_ in OF_TIME:
+        yield FieldError("/is", "traits are numbers, text, true or false; they have no time")
+    elif clause.is_ not in PRESENCE:
+        yield from _of_comparison(clause.trait, type_of(clause.value), clause.is_, clause.value)
+
+
+def _of_event(clause: EventClause, catalogue: Catalogue) -> Iterator[FieldError]:
+    if clause.event not in catalogue.kinds:
+        yield FieldError("/event", f"there is no kind of event {clause.event}")
+        return
+    for name, condition in clause.where.items():
+        place = "/where/" + name.replace("~", "~0").replace("/", "~1")
+        kind = catalogue.property_type(clause.event, name)
+        if kind is None:
+            yield FieldError(place, _undeclared(clause.event, name))
+        elif kind is AttributeType.INSTANT and condition.is_ not in PRESENCE:
+            yield FieldError(f"{place}/is", f"{name} is a time, which can only exist or be missing")
+        else:
+            wrong = _of_comparison(name, kind, condition.is_, condition.value)
+            yield from (FieldError(place + pointer, detail) for pointer, detail in wrong)
+    yield from _of_measure(clause, catalogue)
+
+
+def _undeclared(event: str, name: str) -> str:
+    fields = ", ".join(EVENT_FIELDS)
+    return f"{event} declares no property {name}, so its type is not known; every event has {fields}"
+
+
+def _of_measure(clause: EventClause, catalogue: Catalogue) -> Iterator[FieldError]:
+    if clause.of is not None:
+        kind = catalogue.property_type(clause.event, clause.of)
+        if kind is None:
+            yield FieldError("/of", _undeclared(clause.event, clause.of))
+            return
+        if clause.measure in OF_NUMBERS and kind is not AttributeType.NUMBER:
+            yield FieldError("/of", f"{clause.measure} needs a number; {clause.of} is {_A[kind]}")
+            return
+        if clause.measure in (Measure.FIRST, Measure.LAST) and kind is AttributeType.INSTANT:
+            yield FieldError("/of", f"{clause.of} is a time, which can only exist or be missing")
+            return
+    operator, value = comparison(clause)
+    if operator in PRESENCE and clause.measure in ZERO_WITHOUT_EVENTS:
+        yield FieldError("/is", f"{clause.measure} always exists; without events it is 0")
+        return
+    measured = measure_type(clause, catalogue.property_type)
+    if measured is not None:
+        yield from _of_comparison(f"the {clause.measure}", measured, operator, value)

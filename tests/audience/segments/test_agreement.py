@@ -1,0 +1,135 @@
+"""The database and plain Python agree on every customer."""
+
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services.audience.segments.match import explain, matches
+from services.audience.segments.sql import PreviewSelect, overlap_select, preview_select
+from services.audience.segments.tree import walk
+from shared.contracts.clauses import AttributeClause, Not, TraitClause
+from tests.audience.segments.worlds import AS_OF, READ, World, event_clauses, leaves, members, stored, worlds
+
+often = settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
+)
+seldom = settings(often, max_examples=20)
+
+
+def meant(world: World, definition=None) -> set[str]:
+    rule = definition or world.definition
+    return {name for name, one in world.portraits.items() if matches(rule, one, AS_OF, world.catalogue)}
+
+
+def read(given_definition):
+    return READ.validate_python(given_definition)
+
+
+@often
+@given(worlds())
+def test_sql_means_exactly_the_customers_that_python_means(owner_engine, world):
+    with stored(owner_engine, world.portraits) as connection:
+        assert members(connection, world) == meant(world)
+
+
+@often
+@given(worlds(leaves()))
+def test_sql_means_exactly_the_customers_that_python_means_by_a_single_clause(owner_engine, world):
+    with stored(owner_engine, world.portraits) as connection:
+        assert members(connection, world) == meant(world)
+
+
+@seldom
+@given(worlds())
+def test_a_definition_and_its_complement_share_nobody_and_miss_nobody(owner_engine, world):
+    complement = read({"not": world.definition.model_dump(mode="json")})
+    with stored(owner_engine, world.portraits) as connection:
+        inside, outside = members(connection, world), members(connection, world, complement)
+    assert inside | outside == set(world.portraits)
+    assert not inside & outside
+
+
+@seldom
+@given(worlds(), leaves())
+def test_not_all_is_any_not(owner_engine, world, other):
+    pair = [world.definition.model_dump(mode="json"), other]
+    not_all = read({"not": {"all": pair}})
+    any_not = read({"any": [{"not": clause} for clause in pair]})
+    with stored(owner_engine, world.portraits) as connection:
+        assert members(connection, world, not_all) == members(connection, world, any_not)
+
+
+@seldom
+@given(worlds(), event_clauses(), st.sampled_from([(1, 7), (7, 30), (30, 90)]), st.integers(1, 3))
+def test_a_longer_window_never_loses_who_did_something_often_enough(owner_engine, world, event, days, times):
+    counted = {key: event[key] for key in ("event", "where")} | {"measure": "count", "is": "gte", "value": times}
+    shorter, longer = (read({**counted, "within_days": d}) for d in days)
+    with stored(owner_engine, world.portraits) as connection:
+        assert members(connection, world, shorter) <= members(connection, world, longer)
+
+
+@seldom
+@given(worlds())
+def test_an_explanation_agrees_with_membership_and_its_groups_with_their_clauses(world):
+    for portrait in world.portraits.values():
+        verdicts = {verdict.path: verdict for verdict in explain(world.definition, portrait, AS_OF, world.catalogue)}
+        assert verdicts[""].satisfied == matches(world.definition, portrait, AS_OF, world.catalogue)
+        assert list(verdicts) == [path for path, _ in walk(world.definition)]
+        for path, verdict in verdicts.items():
+            if isinstance(verdict.clause, Not):
+                assert verdict.satisfied is not verdicts[f"{path}/not"].satisfied
+
+
+@often
+@given(worlds())
+def test_a_preview_counts_what_python_counts_clause_by_clause(owner_engine, world):
+    preview = preview_select(world.definition, AS_OF, world.catalogue)
+    with stored(owner_engine, world.portraits) as connection:
+        with_ours = totals(connection, preview)
+        forget(connection, world)
+        without = totals(connection, preview)
+    found = {figure: a - b for figure, a, b in zip(preview.figures, with_ours, without, strict=True)}
+    for path, clause in walk(world.definition):
+        holding = meant(world, clause)
+        assert found[(path, False)] == len(holding)
+        if (path, True) in found:
+            lacking = {name for name in holding if value_of(clause, world, name) is None}
+            assert found[(path, True)] == len(lacking)
+
+
+def forget(connection: sa.Connection, world: World) -> None:
+    """The database may hold customers of other tests, so figures are taken with and without ours."""
+    connection.execute(
+        sa.text("delete from audience.customer where customer_id = any(:ids)"), {"ids": [*world.portraits]}
+    )
+
+
+def totals(connection: sa.Connection, preview: PreviewSelect) -> list[int]:
+    rows = connection.execute(preview.select).all()
+    return [sum(row[3 + index] for row in rows) for index in range(len(preview.figures))]
+
+
+def value_of(clause, world, name):
+    compared = clause.not_ if isinstance(clause, Not) else clause
+    assert isinstance(compared, AttributeClause | TraitClause)
+    (verdict,) = explain(compared, world.portraits[name], AS_OF, world.catalogue)
+    return verdict.found
+
+
+@seldom
+@given(worlds(), leaves())
+def test_overlap_counts_who_is_in_both(owner_engine, world, other):
+    second = read(other)
+    statement = overlap_select([world.definition, second], AS_OF, world.catalogue)
+    with stored(owner_engine, world.portraits) as connection:
+        with_ours = connection.execute(statement).one()
+        forget(connection, world)
+        without = connection.execute(statement).one()
+    first, both = meant(world), meant(world) & meant(world, second)
+    assert [a - b for a, b in zip(with_ours, without, strict=True)] == [
+        len(first),
+        len(meant(world, second)),
+        len(both),
+    ]
