@@ -103,5 +103,6 @@ volumeMounts:
 - {name: ATTUNE_LOG_LEVEL, value: {{ .logLevel | quote }}}
 - {name: ATTUNE_GLOBAL_CONTROL_SHARE, value: {{ .globalControlShare | quote }}}
 - {name: ATTUNE_DATABASE_POOL, value: {{ .databasePool | quote }}}
+- {name: ATTUNE_WORKER_CONCURRENCY, value: {{ .workerConcurrency | quote }}}
 {{- end -}}
 {{- end -}}

@@ -26,7 +26,7 @@ def variables() -> dict[str, str]:
 
 
 def composed(environment: Mapping[str, str]) -> Document:
-    """The services with their variables filled in. Raises KeyError for a required one that is missing."""
+    """The file with its variables filled in. Raises KeyError for a required one that is missing."""
 
     def fill(found: re.Match[str]) -> str:
         value = environment.get(found["name"], "")
@@ -34,8 +34,15 @@ def composed(environment: Mapping[str, str]) -> Document:
             return value or found["rest"]
         raise KeyError(found["name"])
 
-    filled: Document = yaml.safe_load(VARIABLE.sub(fill, text_of("docker-compose.yml")))
-    return filled
+    def filled(part: Any) -> Any:
+        if isinstance(part, dict):
+            return {key: filled(value) for key, value in part.items()}
+        if isinstance(part, list):
+            return [filled(value) for value in part]
+        return VARIABLE.sub(fill, part) if isinstance(part, str) else part
+
+    result: Document = filled(yaml.safe_load(text_of("docker-compose.yml")))
+    return result
 
 
 def mounts(service: Document) -> list[tuple[str, str, str]]:

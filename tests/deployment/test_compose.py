@@ -121,7 +121,7 @@ def test_the_bootstrap_key_goes_to_the_services_only():
 def test_no_secret_is_written_down_and_each_is_required():
     kinds = variables()
     optional = {name for name, kind in kinds.items() if kind == ":-"}
-    assert optional == {"ATTUNE_VERSION", "ATTUNE_CURRENCY", "ATTUNE_LOG_LEVEL"}
+    assert optional == {"ATTUNE_VERSION", "ATTUNE_CURRENCY", "ATTUNE_LOG_LEVEL", "ATTUNE_GLOBAL_CONTROL_SHARE"}
     assert {kind for name, kind in kinds.items() if name not in optional} == {":?"}
     for name in ENVIRONMENT:
         with pytest.raises(KeyError, match=name):

@@ -35,7 +35,13 @@ INSTALLATIONS: dict[str, Document] = {
         },
         "existingSecret": "shop-secrets",
         "migration": {"existingSecret": "shop-owner", "deadlineSeconds": 600},
-        "settings": {"currency": "USD", "logLevel": "debug", "globalControlShare": 0.05, "databasePool": 20},
+        "settings": {
+            "currency": "USD",
+            "logLevel": "debug",
+            "globalControlShare": 0.05,
+            "databasePool": 20,
+            "workerConcurrency": 4,
+        },
         "feedback": {
             "service": {
                 "replicas": 6,

@@ -80,7 +80,7 @@ def test_the_settings_accept_every_value_that_the_chart_sets(monkeypatch):
                 environment.setenv(name, variable.get("value", "postgresql://someone@somewhere/attune"))
             settings = Settings()
         assert (settings.currency, settings.log_level) == ("USD", "debug")
-        assert (settings.global_control_share, settings.database_pool) == (0.05, 20)
+        assert (settings.global_control_share, settings.database_pool, settings.worker_concurrency) == (0.05, 20, 4)
 
 
 def test_each_command_serves_or_works_for_its_own_service():
