@@ -1,17 +1,16 @@
 """The composition root of feedback."""
 
-from services.feedback.api import events, kinds, rejects
-from shared.jobs import Jobs
+from services.feedback.api import events, kinds, models, rejects
+from services.feedback.jobs import jobs
+from shared.clients.audience import AudienceClient
 from shared.service import Service
-
-jobs = Jobs("feedback")
 
 service = Service(
     name="feedback",
     title="Attune feedback",
     description="Learn: take in what people do and say; say what to change.",
     version="0.1.0",
-    routers=(events.router, kinds.router, rejects.router),
+    routers=(events.router, kinds.router, rejects.router, models.router),
     jobs=jobs,
-    peers={},
+    peers={"audience": AudienceClient},
 )

@@ -199,13 +199,16 @@ class KindRule(NewKind):
 class TrainRfm(Message):
     """How to score recency, frequency and monetary value.
 
-    Purchases are events of `kind` (`order`, or `order_line` where lines carry the money); an order's lines are one
-    purchase when they share the property named by `purchase`. Everything counts that occurred before `as_of`.
+    Purchases are events of `kind` (`order`, or `order_line` where lines carry the money); events of a customer that
+    share the property named by `purchase` are one purchase. Everything counts that occurred before `as_of` (default
+    now). `currency` defaults to the one that all these purchases are in, or the installation's where there are several;
+    what is in another is left out and counted. Cancellations and refunds are kinds of their own and are not deducted.
     """
 
     kind: Literal["order", "order_line"] = "order"
     purchase: Annotated[Name, StringConstraints(max_length=100)] = "order_id"
     as_of: Instant | None = None
+    currency: Currency | None = None
 
 
 class ModelRun(Message):

@@ -131,12 +131,14 @@ comment on view published.feedback_withdrawals is
     'Who said no by an event, in force at once. A brand, channel or purpose that is null covers all of them.';
 
 create view published.feedback_scores as
-select s.run_id, r.model as source, s.customer_id, s.traits, r.created_at as computed_at, r.model || ':' || r.id as model
+select s.run_id, r.model as source, s.customer_id, s.traits,
+       cast(r.parameters ->> 'as_of' as timestamptz) as computed_at, r.model || ':' || r.id as model
   from feedback.score as s
   join feedback.model_run as r on r.id = s.run_id
  where r.state in ('published', 'delivered');
 comment on view published.feedback_scores is
-    'What a run of a model found for each customer, as a flat object of traits. A run shows once it is whole.';
+    'What a run of a model found for each customer, as a flat object of traits. A run shows once it is whole; '
+    'computed_at is the instant it speaks of: nothing later went in.';
 
 create view published.feedback_kinds as
 select k.name, k.rule -> 'properties' as properties

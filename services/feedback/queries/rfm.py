@@ -1,0 +1,112 @@
+"""SQL of RFM: all customers scored by one statement. Its meaning is specified in `learn/rfm.py`."""
+
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from shared.contracts.base import JsonValue
+from shared.db import Db
+
+PATIENCE = sa.text("set local statement_timeout = '15min'")
+
+CURRENCIES = sa.text("""
+    select e.currency, count(*) as events
+      from feedback.event as e
+     where e.kind = :kind and e.occurred_at < :as_of and e.value is not null
+     group by e.currency
+     order by events desc, e.currency
+""")
+
+# rank() - 1 is the number of customers with less: equal values get equal scores.
+SCORE = sa.text("""
+    insert into feedback.score (run_id, customer_id, traits)
+    with bought as (
+      select e.customer_id,
+             floor(extract(epoch from cast(:as_of as timestamptz) - max(e.occurred_at)) / 86400)::int as days,
+             count(distinct coalesce(e.properties ->> :purchase, e.event_id)) as purchases,
+             sum(e.value) as monetary
+        from feedback.event as e
+       where e.kind = :kind and e.occurred_at < :as_of and e.currency = :currency and e.value is not null
+       group by e.customer_id
+    ), scored as (
+      select b.customer_id, b.days, b.purchases, b.monetary,
+             1 + 5 * (rank() over (order by b.days desc) - 1) / count(*) over () as recency,
+             1 + 5 * (rank() over (order by b.purchases) - 1) / count(*) over () as frequency,
+             1 + 5 * (rank() over (order by b.monetary) - 1) / count(*) over () as value
+        from bought as b
+    )
+    select :run_id, s.customer_id,
+           jsonb_build_object(
+             'rfm_recency_days', s.days, 'rfm_frequency', s.purchases, 'rfm_monetary', s.monetary,
+             'rfm_recency_score', s.recency, 'rfm_frequency_score', s.frequency, 'rfm_monetary_score', s.value,
+             'rfm_segment', (cast(:segments as text[]))[(s.recency - 1) * 5 + s.frequency])
+      from scored as s
+     order by s.customer_id
+""")
+
+FIGURES = sa.text("""
+    select count(*) as customers, coalesce(sum(cast(s.traits ->> 'rfm_frequency' as numeric)), 0) as purchases,
+           coalesce(sum(cast(s.traits ->> 'rfm_monetary' as numeric)), 0) as monetary
+      from feedback.score as s
+     where s.run_id = :run_id
+""")
+SEGMENTS = sa.text("""
+    select s.traits ->> 'rfm_segment' as segment, count(*) as customers
+      from feedback.score as s
+     where s.run_id = :run_id
+     group by 1
+     order by 2 desc, 1
+""")
+WINDOW = sa.text("""
+    select min(e.occurred_at) as first, max(e.occurred_at) as last, count(*) as events
+      from feedback.event as e
+     where e.kind = :kind and e.occurred_at < :as_of and e.currency = :currency and e.value is not null
+""")
+
+
+class Purchases(NamedTuple):
+    """Which events are purchases, and until when they count."""
+
+    kind: str
+    purchase: str
+    as_of: datetime
+    currency: str
+
+
+def be_patient(db: Db) -> None:
+    """Let this transaction's statements take as long as scoring all customers may."""
+    db.execute(PATIENCE)
+
+
+def currencies(db: Db, kind: str, as_of: datetime) -> dict[str, int]:
+    """How many purchases are in which currency, most first."""
+    return {row.currency: row.events for row in db.execute(CURRENCIES, {"kind": kind, "as_of": as_of})}
+
+
+def score(db: Db, run_id: UUID, purchases: Purchases, segments: list[str]) -> None:
+    """Score every customer who bought; `segments` are the 25 names, by recency score then frequency score."""
+    db.execute(SCORE, {**purchases._asdict(), "run_id": run_id, "segments": segments})
+
+
+def figures(db: Db, run_id: UUID) -> dict[str, JsonValue]:
+    """What a run came to: customers, purchases, monetary value (exact, as a string), customers by segment."""
+    row = db.execute(FIGURES, {"run_id": run_id}).one()
+    by_segment = {found.segment: found.customers for found in db.execute(SEGMENTS, {"run_id": run_id})}
+    return {
+        "customers": row.customers,
+        "purchases": int(row.purchases),
+        "monetary": format(row.monetary, "f"),
+        "segments": by_segment,
+    }
+
+
+def window(db: Db, purchases: Purchases) -> dict[str, JsonValue]:
+    """The time and number of the events that a run rests on."""
+    row = db.execute(WINDOW, purchases._asdict()).one()
+    return {
+        "first": row.first.isoformat() if row.first else None,
+        "last": row.last.isoformat() if row.last else None,
+        "events": row.events,
+    }
