@@ -1,4 +1,4 @@
-"""Refining a segment, honestly: who of it should no longer be contacted, searched on one half and confirmed on the other.
+"""Refining a segment, honestly: who of it to contact no longer, searched on one half, confirmed on the other.
 
 Pure: no SQL, no HTTP. The caller reduces millions of customers to cells with one GROUP BY, in this order:
 
@@ -6,16 +6,17 @@ Pure: no SQL, no HTTP. The caller reduces millions of customers to cells with on
 2. `codings(profiles, customers)` chooses what is searched and how it is cut: one `Coding` per feature kept.
 3. One query groups the assignments by half, arm, probability and one small integer per coding:
 
-   * half: `get_byte(sha256(convert_to(:salt || ':' || customer_id, 'UTF8')), 0) < 128` is the grow half, where the salt is
-     the experiment's id (`HALF_SQL`; `is_grow` is the same in Python);
+   * half: `get_byte(sha256(convert_to(:salt || ':' || customer_id, 'UTF8')), 0) < 128` is the grow half, where the salt
+     is the experiment's id as text (`HALF_SQL`; `is_grow` is the same in Python);
    * a number: `case when jsonb_typeof(features -> :name) = 'number' then
      width_bucket((features ->> :name)::float8, :cuts) else -1 end`;
    * a category or boolean: `case when features ->> :name is null then -1 else
      coalesce(array_position(:values, features ->> :name), 0) end`.
 
    So -1 is missing, 0 of a category is "any other value". Selected, in this order: the codes, the arm's position in
-   `Spec.arms`, the probability of the arm received, count(*), customers who responded, sum(y), sum(y * y); y is 0 for a
-   customer without an outcome. `cells_of(rows, len(codings))` makes `Cells` of these rows, for each half.
+   `Spec.arms`, the probability of the arm received, count(*), customers who responded, sum(y), sum(y * y). For a
+   customer without an outcome y is what no response gives (0; where a profit metric has already taken the contact
+   off, `Spec.net` is true and the arms cost nothing more). `cells_of(rows, len(codings))` makes `Cells` of a half's rows.
 4. `refine(grow, confirm, spec) -> Proposal`.
 
     refine(grow: Cells, confirm: Cells, spec: Spec) -> Proposal

@@ -1,4 +1,4 @@
-"""Customers reduced to weighted cells: how features are cut into codes, and codes said in the segment language again."""
+"""Customers reduced to weighted cells: how features are cut into codes."""
 
 import hashlib
 from collections.abc import Sequence
@@ -7,8 +7,6 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-
-from shared.contracts.base import JsonValue
 
 MISSING = -1
 OTHER = 0
@@ -67,16 +65,16 @@ class Coding(NamedTuple):
 
 
 class Cells(NamedTuple):
-    """Customers of one half who share codes, arm and probability: arrays of one length, `codes` with a column per trait.
+    """Customers of one half of one code, arm and probability: arrays of one length.
 
-    `total` and `squares` are the sums of the metric and of its squares, `responders` the customers who responded
-    (whose value differs from what no response gives).
+    `codes` has a column per trait, `customers` says how many there are, `responders` how many of them responded,
+    `total` and `squares` are the sums of the metric and of its squares.
     """
 
     codes: NDArray[np.int64]
     arm: NDArray[np.int64]
     probability: NDArray[np.float64]
-    count: NDArray[np.float64]
+    customers: NDArray[np.float64]
     responders: NDArray[np.float64]
     total: NDArray[np.float64]
     squares: NDArray[np.float64]

@@ -8,9 +8,10 @@ import numpy as np
 from scipy.special import ndtr, ndtri, owens_t
 
 from services.feedback.refine import sums
-from services.feedback.refine.search import Booleans, Contrast, Floats
+from services.feedback.refine.search import Booleans, Floats
 
 KEPT, DROPPED = 0, 1
+Policy = tuple[Sequence[int], Sequence[int]]  # arms for the kept and for the dropped, mixed in equal parts
 
 
 def allowance(alpha: float, attempt: int) -> float:
@@ -79,24 +80,6 @@ class Compared(NamedTuple):
     standard_error: float
 
 
-class Compared(NamedTuple):
-    """A difference between two policies per customer of the half, and its standard error."""
-
-    gain: float
-    standard_error: float
-
-
-def weights(shares: Floats, arms: Sequence[int], size: int) -> Floats:
-    """A policy as weights on the means (group, arm): group g gets arm `arms[g]`."""
-    table = np.zeros((2, size))
-    table[KEPT, arms[KEPT]] += shares[KEPT]
-    table[DROPPED, arms[DROPPED]] += shares[DROPPED]
-    return table
-
-
-Policy = tuple[Sequence[int], Sequence[int]]  # arms for the kept and for the dropped, mixed in equal parts
-
-
 def weights(shares: Floats, policy: Policy, size: int) -> Floats:
     """A policy as weights on the means (group, arm)."""
     table = np.zeros((2, size))
@@ -117,9 +100,9 @@ def compare(here: Half, policy: Policy, other: Policy, costs: Floats) -> Compare
 
 
 def correlation(here: Half, policy: Policy, others: Sequence[Policy], size: int) -> float:
-    """Correlation between the policy's gains over two others."""
+    """Correlation between the policy's gains over one or two others (1 for one)."""
     own = weights(here.shares, policy, size)
-    one, two = (own - weights(here.shares, other, size) for other in others)
+    one, *_, two = (own - weights(here.shares, other, size) for other in (others[0], *others))
     known = np.nan_to_num(here.variances)
     joint = float((one * two * known).sum())
     scale = float(np.sqrt((one**2 * known).sum() * (two**2 * known).sum()))
@@ -135,9 +118,3 @@ def shrunken(estimate: float, standard_error: float) -> float:
     (1.5, 0.0)
     """
     return estimate * max(0.0, 1 - (standard_error / estimate) ** 2) if estimate else 0.0
-
-
-def best_constant(figures: Floats, control: int, costs: Floats) -> int:
-    """The arm that earns most when everyone gets it, of those seen; the control stands for contacting nobody."""
-    value = sums.means(figures.sum(axis=0)) - costs
-    return int(np.argmax(np.where(np.isnan(value), -np.inf, value))) if np.isfinite(value).any() else control

@@ -8,10 +8,12 @@ import numpy as np
 from services.feedback.refine import confirm as check
 from services.feedback.refine import search, sums, wording
 from services.feedback.refine.cells import Cells
+from services.feedback.refine.policies import best_policy
 from services.feedback.refine.search import Contrast, Found
 from services.feedback.refine.spec import Gain, Group, Proposal, Spec, Verdict
+from services.feedback.refine.trees import best_tree
 
-FEWEST = 25  # responders in each arm of the confirm half
+FEWEST = 25  # responders in each half and group, contacted and not
 FEWEST_MONEY = 100
 _POWER = 0.8416212335729143  # the 80 % quantile of the normal distribution
 _FIFTH = 0.2
@@ -78,8 +80,7 @@ class _Question:
         fewest = FEWEST_MONEY if self.spec.money else FEWEST
         for half in self.figures:
             total = half.sum(axis=0)
-            seen = [float(sums.responders(total, (arm,))) for arm in range(len(self.spec.arms))]
-            if seen[self.control] < fewest or max(seen[arm] for arm in self.treatments) < fewest:
+            if sums.responders(total, self.treatments, self.control) < fewest:
                 return wording.too_few_responders(self.spec, fewest)
         if self.spec.worthwhile is not None:
             detectable = self._detectable()
@@ -91,43 +92,29 @@ class _Question:
         """The net effect among a fifth of the customers that confirmation would find with 80 % power."""
         total = self.figures[1].sum(axis=0)
         errors = [float(sums.net(total, (arm,), self.control, 0.0).standard_error) for arm in self.treatments]
-        return (check.critical_value(self.alpha, 0.0) + _POWER) * min(errors) / np.sqrt(_FIFTH)
+        return float((check.critical_value(self.alpha, 0.0) + _POWER) * min(errors) / np.sqrt(_FIFTH))
 
     def search(self) -> tuple[Found | None, int]:
-        """The most promising rule over all treatment arms, and how many were compared."""
-        look = search.policy if self.spec.net or self.costs.any() else search.tree
-        mixes = [(arm,) for arm in self.treatments] + ([tuple(self.treatments)] if len(self.treatments) > 1 else [])
-        found, tried = [], 0
-        for mix in mixes:
-            contrast = Contrast(mix, self.control, float(self.costs[list(mix)].mean()))
-            ground = search.prepare(self.grow, self.spec.codings, len(self.spec.arms), contrast, self.sign)
-            rule, compared = look(ground, contrast)
-            tried += compared
-            found += [rule] if rule else []
-        return max(found, key=lambda rule: rule.gain, default=None), tried
+        """The most promising rule, and how many were compared."""
+        look = best_policy if self.spec.net or self.costs.any() else best_tree
+        contrast = search.contrast(self.figures[0], self.control, self.costs)
+        ground = search.prepare(self.grow, self.figures[0], self.spec.codings, contrast)
+        return look(ground, contrast)
 
     def judge(self, found: Found, tried: int) -> Proposal:
         """Confirm the rule and word what came out."""
         contrast = found.contrast
-        constant = check.best_constant(self.figures[0], self.control, self.costs)
-        compared = sorted({*contrast.arms, constant})
         halves = [
-            check.half(figures, search.kept(cells.codes, found.leaves), compared)
+            check.half(figures, search.kept(cells.codes, found.leaves), contrast.arms)
             for figures, cells in zip(self.figures, (self.grow, self.confirm), strict=True)
         ]
-        enough = sums.responders(halves[1].sums, contrast.arms) >= FEWEST
-        others: list[tuple[int, ...]] = [contrast.treatments]
-        others += [(constant,)] if (constant,) != contrast.treatments else []
-        bound = self._bound(halves[1], contrast, others)
-        gains = tuple(self._gain(halves, contrast, other, bound) for other in others)
+        gains, bound = self._gains(halves, contrast)
         groups = tuple(self._group(halves, found, side, bound) for side in (check.KEPT, check.DROPPED))
-        confirmed = bool(enough.all()) and all(gain.low > 0 for gain in gains)
-        verdict = Verdict.PROPOSE if confirmed else Verdict.NOT_CONFIRMED
-        summary = wording.verdict(self.spec, verdict, gains, groups, tried)
+        enough = bool((sums.responders(halves[1].sums, contrast.treatments, contrast.control) >= FEWEST).all())
+        verdict = Verdict.PROPOSE if enough and all(gain.low > 0 for gain in gains) else Verdict.NOT_CONFIRMED
         clauses = wording.clauses(found.leaves, self.spec.codings, self.missing())
-        definition = {"all": [self.spec.current, *clauses]} if confirmed else None
-        return self._answer(verdict, summary, tried)._replace(
-            definition=definition,
+        return self._answer(verdict, wording.verdict(self.spec, verdict, gains, groups, tried), tried)._replace(
+            definition={"all": [self.spec.current, *clauses]} if verdict is Verdict.PROPOSE else None,
             rule=groups[check.KEPT].rule,
             arms=tuple(self.spec.arms[arm].key for arm in contrast.treatments),
             gains=gains,
@@ -141,20 +128,26 @@ class _Question:
             for trait in range(len(self.spec.codings))
         ]
 
-    def _bound(self, here: check.Half, contrast: Contrast, others: Sequence[tuple[int, ...]]) -> float:
-        if len(others) == 1:
-            return check.critical_value(self.alpha, 1.0)
-        alike = [(other, other) for other in others]
-        rule = (contrast.treatments, (contrast.control,))
-        return check.critical_value(self.alpha, check.correlation(here, rule, alike, len(self.costs)))
+    def _gains(self, halves: Sequence[check.Half], contrast: Contrast) -> tuple[tuple[Gain, ...], float]:
+        """Over the segment as it stands, and over contacting nobody where that looked better than contacting all."""
+        everyone, nobody = contrast.treatments, (contrast.control,)
+        overall = sums.net(self.figures[0].sum(axis=0), *contrast).effect
+        others = [everyone] if overall > 0 else [everyone, nobody]
+        rule = (everyone, nobody)
+        related = check.correlation(halves[1], rule, [(other, other) for other in others], len(self.costs))
+        bound = check.critical_value(self.alpha, related)
+        return tuple(self._gain(halves, rule, other, bound) for other in others), bound
 
-    def _gain(self, halves: Sequence[check.Half], contrast: Contrast, other: tuple[int, ...], bound: float) -> Gain:
-        rule = (contrast.treatments, (contrast.control,))
+    def _gain(self, halves: Sequence[check.Half], rule: check.Policy, other: tuple[int, ...], bound: float) -> Gain:
         before, after = (check.compare(half, rule, (other, other), self.costs) for half in halves)
-        low = after.gain - bound * after.standard_error
-        shrunken = check.shrunken(after.gain, after.standard_error)
-        against = wording.against(self.spec, other)
-        return Gain(against, before.gain, after.gain, after.standard_error, low, shrunken)
+        return Gain(
+            against=wording.against(self.spec, other),
+            grow=before.gain,
+            confirm=after.gain,
+            standard_error=after.standard_error,
+            low=after.gain - bound * after.standard_error,
+            shrunken=check.shrunken(after.gain, after.standard_error),
+        )
 
     def _group(self, halves: Sequence[check.Half], found: Found, side: int, bound: float) -> Group:
         rule = (found.contrast.treatments, found.contrast.treatments)
@@ -180,5 +173,5 @@ class _Question:
         return self._answer(verdict, summary, tried)
 
     def _answer(self, verdict: Verdict, summary: str, tried: int) -> Proposal:
-        sizes = [int(cells.count.sum()) for cells in (self.grow, self.confirm)]
+        sizes = [int(cells.customers.sum()) for cells in (self.grow, self.confirm)]
         return Proposal(verdict, summary, None, None, (), (), (), tried, self.spec.attempt, self.alpha, *sizes)

@@ -8,7 +8,7 @@ from shared.contracts.base import JsonValue
 
 
 class Arm(NamedTuple):
-    """An arm of the experiment. `cost` of one contact, in the unit of the metric (0 where the metric already nets it)."""
+    """An arm. `cost` of one contact is in the unit of the metric, 0 where the metric already nets it."""
 
     key: str
     control: bool = False

@@ -74,7 +74,7 @@ def _of_values(trait: int, coding: Coding, effect: NDArray[np.float64]) -> Itera
     best_first = np.argsort(-np.nan_to_num(effect[2:], nan=-np.inf), kind="stable")
     sets = [{int(code)} for code in range(len(coding.values))]
     if coding.kind == "category":
-        sets += [{int(code) for code in best_first[:size]} for size in range(2, len(coding.values))]
+        sets += [{int(code) for code in best_first[:size]} for size in range(2, len(coding.values) - 1)]
     for chosen in sets:
         inside = (False, False, *(code in chosen for code in range(len(coding.values))))
         values = [coding.values[code] for code in sorted(chosen)]

@@ -24,11 +24,11 @@ def figures(cells: Cells, arms: int, sign: float) -> Floats:
     table = np.zeros((len(cells.arm), arms, FIGURES))
     table[np.arange(len(cells.arm)), cells.arm] = np.stack(
         [
-            cells.count,
+            cells.customers,
             cells.responders,
-            weight * cells.count,
+            weight * cells.customers,
             weight * sign * cells.total,
-            weight**2 * cells.count,
+            weight**2 * cells.customers,
             weight**2 * sign * cells.total,
             weight**2 * cells.squares,
         ],
@@ -42,9 +42,10 @@ def customers(sums: Floats) -> Floats:
     return np.asarray(sums[..., _CUSTOMERS].sum(axis=-1))
 
 
-def responders(sums: Floats, arms: Sequence[int]) -> Floats:
-    """The fewest responders among these arms."""
-    return np.asarray(sums[..., list(arms), _RESPONDERS].min(axis=-1))
+def responders(sums: Floats, treatments: Sequence[int], control: int) -> Floats:
+    """Responders on the side of the comparison that has fewer: the treatments together, or the control."""
+    treated = sums[..., list(treatments), _RESPONDERS].sum(axis=-1)
+    return np.asarray(np.minimum(treated, sums[..., control, _RESPONDERS]))
 
 
 def means(sums: Floats) -> Floats:
@@ -87,5 +88,7 @@ def net(sums: Floats, treatments: Sequence[int], control: int, cost: float) -> N
     """Net effect per customer of the treatments, mixed in equal parts; nan where an arm is empty."""
     mean, variance = means(sums), variances(sums)
     among = list(treatments)
-    effect = mean[..., among].mean(axis=-1) - mean[..., control] - cost
-    return Net(effect, np.sqrt(variance[..., among].sum(axis=-1) / len(among) ** 2 + variance[..., control]))
+    with np.errstate(invalid="ignore"):
+        effect = mean[..., among].mean(axis=-1) - mean[..., control] - cost
+        error = np.sqrt(variance[..., among].sum(axis=-1) / len(among) ** 2 + variance[..., control])
+    return Net(effect, error)

@@ -35,13 +35,20 @@ def _clause(
 
 
 def rule(leaves: Sequence[Leaf], codings: Sequence[Coding], missing: Sequence[bool]) -> str:
-    """Who is in the leaves marked for contact, in words."""
-    chosen = [
+    """Who is in the leaves marked for contact, in words, said the shorter way."""
+    chosen = [leaf for leaf in leaves if leaf.contact]
+    others = [leaf for leaf in leaves if not leaf.contact]
+    if len(others) == 1 and len(chosen) > 1:
+        return f"everyone except those where {_words(others, codings, missing)}"
+    return f"those where {_words(chosen, codings, missing)}"
+
+
+def _words(leaves: Sequence[Leaf], codings: Sequence[Coding], missing: Sequence[bool]) -> str:
+    said = [
         " and ".join(words(split, yes, codings[split.trait], missing=missing[split.trait]) for split, yes in leaf.path)
         for leaf in leaves
-        if leaf.contact
     ]
-    return chosen[0] if len(chosen) == 1 else "; or ".join(chosen)
+    return "; or ".join(said)
 
 
 def against(spec: Spec, arms: Sequence[int]) -> str:
@@ -66,7 +73,7 @@ def unhealthy(spec: Spec) -> str:
 def too_few_responders(spec: Spec, fewest: int) -> str:
     return (
         f"Nothing is proposed: it is too early to learn from {spec.metric}. Each half of the customers needs at least "
-        f"{fewest} who responded in the control and in a contacted arm."
+        f"{fewest} who responded without contact and as many with it."
     )
 
 
@@ -96,12 +103,12 @@ def verdict(spec: Spec, found: Verdict, gains: Sequence[Gain], groups: Sequence[
     )
     if found is not Verdict.PROPOSE:
         return (
-            f"Nothing is proposed: the best of {tried:,} rules (contact only where {keep.rule}) was not shown to be "
+            f"Nothing is proposed: the best of {tried:,} rules (contact only {keep.rule}) was not shown to be "
             f"better on {spec.metric} by the customers it was not searched on: {seen}. Looking good where one searched "
             "is what chance alone brings about; the segment can stay as it is."
         )
     return (
-        f"Contact only where {keep.rule}. Contacting the others ({drop.share:.0%} of customers, where {drop.rule}) "
+        f"Contact only {keep.rule}. Contacting the others ({drop.share:.0%} of customers) "
         f"changes {spec.metric} by {amount(drop.confirm, spec)} per customer after costs, at most "
         f"{amount(drop.high, spec)}, so it does harm; contacting those kept changes it by "
         f"{amount(keep.confirm, spec)}. The rule earns {seen}. Expect {amount(gains[0].shrunken, spec)} more per "
