@@ -27,6 +27,7 @@ WORKDIR /app
 ENV PATH=/opt/attune/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    HOME=/tmp \
     ATTUNE_HOST=0.0.0.0
 USER 10001:10001
 # Services, then their workers (health and metrics).
