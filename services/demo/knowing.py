@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from services.demo import shop as simulation
-from services.demo.arrivals import customer_rows, response_rows
+from services.demo.arrivals import CURRENCY, customer_rows, response_rows
 from services.demo.client import Attune
 from services.demo.files import ndjson
 from services.demo.online_retail import train
@@ -47,7 +47,7 @@ def import_history(attune: Attune, shop: Shop, until: datetime, seed: int) -> In
 
 def score_customers(attune: Attune, as_of: datetime) -> ModelRun:
     """Recency, frequency and value of every customer, delivered to the portraits."""
-    return train(attune, TrainRfm(kind="order", as_of=as_of))
+    return train(attune, TrainRfm(kind="order", as_of=as_of, currency=CURRENCY))
 
 
 def definition(shop: Shop) -> dict[str, object]:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 from rich.console import Console
 
 from services.demo import words
@@ -72,7 +72,7 @@ def replay(target: Target, file: Path, say: Callable[[str], None]) -> Figures:
         IngestReport, "/v1/events", ndjson(event(number, line) for number, line in enumerate(lines, 1))
     )
     say("scoring recency, frequency and value of each customer")
-    wanted = TrainRfm(kind="order_line", as_of=YEAR_ENDS)
+    wanted = TrainRfm(kind="order_line", as_of=YEAR_ENDS, currency=CURRENCY)
     model = train(attune, wanted)
     return Figures(
         lines=read.lines,
@@ -117,10 +117,8 @@ def event(number: int, line: Mapping[str, str]) -> dict[str, object]:
 
 def train(attune: Attune, wanted: TrainRfm) -> ModelRun:
     """Train, wait until the traits are delivered to the portraits, and return the run."""
-    run = TypeAdapter(ModelRun).validate_python(attune.feedback.post(dict, "/v1/models/rfm", wanted))
-    if run.job is not None:
-        attune.feedback.wait(f"/v1/jobs/{run.job}")
-    return attune.feedback.get(ModelRun, f"/v1/models/{run.id}")
+    done = attune.feedback.job("/v1/models/rfm", wanted)
+    return attune.feedback.get(ModelRun, f"/v1/models/{done['run']}")
 
 
 def _count(attune: Attune, definition: Mapping[str, object]) -> int:
