@@ -1,7 +1,9 @@
 """Bounds for one blast to a frozen list, where a look on day d tests the effect by day d on everyone.
 
 The looks' statistics are jointly normal, but their increments are not independent: late responses come from other
-customers than early ones. So the correlation is estimated, within arms, from the sums of y_d * y_d'.
+customers than early ones. So the correlation is estimated, within arms, from the sums of y_d * y_d', where y_d is the
+value *as it was known at that look*: what arrived later does not count. Responses that occurred by then but arrived half
+a day late make the looks seem more alike than they were, and the error of 14 daily looks grow from 5 % to 8 %.
 
 Source: the normal probability of a box by sequential conditioning, Genz (1992), Journal of Computational and Graphical
 Statistics 1:141-149, the new look first, the past ones backwards, on a
@@ -25,7 +27,10 @@ LEAST_VARIANCE = 1e-6  # of a look given the looks before: two looks on the same
 
 
 class Products(NamedTuple):
-    """One arm of one stratum: `n` customers, the sums of y_d over them, shape (k,), and of y_d * y_d', shape (k, k)."""
+    """One arm of one stratum: `n` customers, the sums of y_d over them, shape (k,), and of y_d * y_d', shape (k, k).
+
+    y_d is a customer's value as known at look d: from what had occurred *and arrived* by then.
+    """
 
     n: int
     sums: Array

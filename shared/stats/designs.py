@@ -46,7 +46,8 @@ class Evidence(NamedTuple):
         Of the window gone by (one blast), or of the customers mature (staggered; caps the information). Unused
         otherwise.
     correlation
-        One blast: between all past looks and this one, in order, shape (k, k), from `correlated_looks.correlation`.
+        One blast: between all past looks and this one, in order, shape (k, k), from `correlated_looks.correlation` of
+        the values as they were known at each look.
     draw, seed
         Money on a frozen list: how it was dealt, for the randomisation test.
     """
