@@ -7,10 +7,11 @@ from uuid import UUID
 from fastapi import Depends, Request
 
 from shared.clients.peer import Peer
-from shared.contracts.audience import TraitsPull, TraitsPulled
+from shared.contracts.audience import AttributeDefinition, TraitsPull, TraitsPulled
 from shared.contracts.permissions import SendCheckAnswer, SendCheckRequest
 from shared.contracts.segments import Preview, PreviewRequest, Revision, Segment
 from shared.contracts.targeting import Campaign, TargetList
+from shared.pages import Page
 
 
 class AudienceClient(Peer):
@@ -34,6 +35,16 @@ class AudienceClient(Peer):
     def revise_segment(self, reference: str, revision: Revision) -> Segment:
         """Make a new version; with `based_on`, `Conflict` when another came in between."""
         return self._call("PUT", f"/v1/segments/{quote(reference, safe='')}", Segment, revision)
+
+    def attributes(self) -> list[AttributeDefinition]:
+        """The whole catalogue, by name."""
+        found: list[AttributeDefinition] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            asked = {"limit": "1000"} | ({"cursor": cursor} if cursor else {})
+            page = self._call("GET", "/v1/attributes", Page[AttributeDefinition], params=asked)
+            found, cursor = [*found, *page.items], page.next_cursor
+        return found
 
     def send_checks(self, request: SendCheckRequest) -> SendCheckAnswer:
         """Who of up to 1,000 customers may be sent to now."""

@@ -160,6 +160,7 @@ class _Question:
             rule=wording.rule(leaves, self.spec.codings, self.missing()),
             share=float(halves[1].shares[side]),
             customers=int(sums.customers(halves[1].sums)[side]),
+            of_both_halves=int(sum(sums.customers(half.sums)[side] for half in halves)),
             grow=before.gain,
             confirm=after.gain,
             standard_error=error,

@@ -86,13 +86,14 @@ class Gain(NamedTuple):
 class Group(NamedTuple):
     """The customers kept or dropped, on the confirm half: net effect of contacting one of them (after its cost).
 
-    `low` and `high` are the simultaneous one-sided bounds.
+    `low` and `high` are the simultaneous one-sided bounds; `of_both_halves` counts the customers of the grow half too.
     """
 
     kept: bool
     rule: str
     share: float
     customers: int
+    of_both_halves: int
     grow: float
     confirm: float
     standard_error: float
