@@ -28,6 +28,7 @@ ENV PATH=/opt/attune/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     HOME=/tmp \
+    PROMETHEUS_DISABLE_CREATED_SERIES=true \
     ATTUNE_HOST=0.0.0.0
 USER 10001:10001
 # Services, then their workers (health and metrics).
