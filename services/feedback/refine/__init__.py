@@ -16,7 +16,7 @@ Pure: no SQL, no HTTP. The caller reduces millions of customers to cells with on
    So -1 is missing, 0 of a category is "any other value". Selected, in this order: the codes, the arm's position in
    `Spec.arms`, the probability of the arm received, count(*), customers who responded, sum(y), sum(y * y). For a
    customer without an outcome y is what no response gives (0; where a profit metric has already taken the contact
-   off, `Spec.net` is true and the arms cost nothing more). `cells_of(rows, len(codings))` makes `Cells` of a half's rows.
+   off, `Spec.net` is true and the arms cost nothing more). `cells_of(rows, len(codings))` makes `Cells` of these rows.
 4. `refine(grow, confirm, spec) -> Proposal`.
 
     refine(grow: Cells, confirm: Cells, spec: Spec) -> Proposal

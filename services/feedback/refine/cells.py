@@ -88,10 +88,9 @@ def cells_of(rows: Sequence[Sequence[float]], traits: int) -> Cells:
     ValueError
         If a row has another length than `traits` + 6, or a probability is not inside (0, 1].
     """
-    table = np.asarray(rows, dtype=np.float64).reshape(len(rows), -1)
-    if len(rows) and table.shape[1] != traits + 6:
-        raise ValueError(f"A cell has {traits} codes and 6 figures, not {table.shape[1]} columns.")
-    table = table.reshape(len(rows), traits + 6)
+    table = np.asarray(rows, dtype=np.float64) if len(rows) else np.empty((0, traits + 6))
+    if table.ndim != 2 or table.shape[1] != traits + 6:
+        raise ValueError(f"A cell has {traits} codes and 6 figures, not the shape {table.shape[1:]}.")
     arm, probability, *figures = table[:, traits:].T
     if not ((probability > 0) & (probability <= 1)).all():
         raise ValueError("Every probability must be above 0 and at most 1.")

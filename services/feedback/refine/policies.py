@@ -31,25 +31,29 @@ def best_policy(ground: Ground, contrast: Contrast) -> tuple[Found | None, int]:
     """
     if not ground.splits:
         return None, 0
-    total = float(ground.cells.customers.sum())
     root = ground.figures.sum(axis=0)
     alike, constant = decide(root, contrast, np.asarray(sums.net(root, *contrast).effect > 0))
-    crossed = _crossed(ground)
-    inside = np.einsum("pc,c...->p...", ground.masks, by_code(ground.figures, ground.places, ground.book))
-    of_inside = np.einsum("pc,cd...,qd->pq...", ground.masks, crossed, ground.masks, optimize=True)
-    sides = []
-    tried = 0
-    for first, both in ((inside, of_inside), (root - inside, inside[None] - of_inside)):
-        side = _best_second(first, both, contrast, alike, total)
-        sides.append(side)
-        tried += side.tried
-    best = max(float((sides[0].value + sides[1].value).max()), float((sides[0].plain + sides[1].plain).max()))
+    both = sides(ground, contrast, alike)
+    tried = sum(side.tried for side in both)
+    best = max(float((both[0].value + both[1].value).max()), float((both[0].plain + both[1].plain).max()))
     if not best > constant:
         return None, tried
-    return found(contrast, _simplest(ground, contrast, sides)), tried
+    return found(contrast, _simplest(ground, contrast, both)), tried
 
 
-def _simplest(ground: Ground, contrast: Contrast, sides: Sequence["_Side"]) -> list[Leaf]:
+def sides(ground: Ground, contrast: Contrast, alike: Booleans) -> list["Side"]:
+    """Both sides of every first question, each with its best second one; `alike` is what to do without any."""
+    total = float(ground.cells.customers.sum())
+    inside = np.einsum("pc,c...->p...", ground.masks, by_code(ground.figures, ground.places, ground.book))
+    of_inside = np.einsum("pc,cd...,qd->pq...", ground.masks, _crossed(ground), ground.masks, optimize=True)
+    outside, of_outside = ground.figures.sum(axis=0) - inside, inside[None] - of_inside
+    return [
+        _best_second(first, both, contrast, alike, total)
+        for first, both in ((inside, of_inside), (outside, of_outside))
+    ]
+
+
+def _simplest(ground: Ground, contrast: Contrast, sides: Sequence["Side"]) -> list[Leaf]:
     """The best rule of two questions, where it earns a standard error more than the best of one; else that one."""
     best = int(np.argmax(sides[0].value + sides[1].value))
     plain = int(np.argmax(sides[0].plain + sides[1].plain))
@@ -84,7 +88,7 @@ def _crossed(ground: Ground) -> Floats:
     return np.moveaxis(found, 0, -1).reshape(size, size, *ground.figures.shape[1:])
 
 
-class _Side(NamedTuple):
+class Side(NamedTuple):
     """One side of every first question.
 
     Its value with the best second question (-1: none) and without, and the decisions for it and for its two parts.
@@ -108,7 +112,7 @@ class _Side(NamedTuple):
         return [Leaf((*start, (question, True)), yes), Leaf((*start, (question, False)), no)]
 
 
-def _best_second(first: Floats, both: Floats, contrast: Contrast, alike: Booleans, total: float) -> _Side:
+def _best_second(first: Floats, both: Floats, contrast: Contrast, alike: Booleans, total: float) -> Side:
     alone, value = decide(first, contrast, alike)
     value = np.where(admissible(first, contrast, total), value, -np.inf)
     rest = first[:, None] - both
@@ -120,4 +124,4 @@ def _best_second(first: Floats, both: Floats, contrast: Contrast, alike: Boolean
     better = together.max(axis=1) > value
     chosen = np.where(better, together.max(axis=1), value)
     tried = int(np.isfinite(value).sum() + possible.sum())
-    return _Side(chosen, value, np.where(better, second, -1), alone, yes, no, tried)
+    return Side(chosen, value, np.where(better, second, -1), alone, yes, no, tried)

@@ -62,13 +62,13 @@ def prepare(cells: Cells, figures: Floats, codings: Sequence[Coding], contrast: 
     """Codebook and the questions that leave at least the smallest leaf on both sides."""
     book = codebook(codings)
     places = cells.codes + 1 + book.start
-    by_code = by_code(figures, places, book)
-    found = splits(codings, book, sums.customers(by_code), sums.net(by_code, *contrast).effect)
-    table = masks(found, book)
-    inside = table @ sums.customers(by_code)
+    histogram = by_code(figures, places, book)
+    asked = splits(codings, book, sums.customers(histogram), sums.net(histogram, *contrast).effect)
+    table = masks(asked, book)
+    inside = table @ sums.customers(histogram)
     total = cells.customers.sum()
     enough = (inside >= SMALLEST_SHARE * total) & (total - inside >= SMALLEST_SHARE * total)
-    kept = [split for split, it in zip(found, enough, strict=True) if it]
+    kept = [split for split, it in zip(asked, enough, strict=True) if it]
     return Ground(cells, figures, places, book, kept, table[enough])
 
 

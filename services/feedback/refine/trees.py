@@ -55,8 +55,8 @@ class _Growing:
 
     def _best(self, node: Floats, here: Booleans) -> Split | None:
         ground = self._ground
-        by_code = by_code(ground.figures[here], ground.places[here], ground.book)
-        inside = np.einsum("pc,c...->p...", ground.masks, by_code)
+        histogram = by_code(ground.figures[here], ground.places[here], ground.book)
+        inside = np.einsum("pc,c...->p...", ground.masks, histogram)
         outside = node - inside
         possible = admissible(inside, self._contrast, self._total) & admissible(outside, self._contrast, self._total)
         self.tried += int(possible.sum())
