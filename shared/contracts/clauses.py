@@ -75,7 +75,7 @@ def _zone(name: str) -> str:
 EventKind = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,59}$")]
 Zone = Annotated[str, StringConstraints(min_length=1, max_length=60), AfterValidator(_zone)]
 Days = Annotated[float, Field(gt=0, le=MAX_DAYS, strict=True)]
-CutoffName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}:[A-Za-z0-9_.\-]{1,100}$")]
+CutoffName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,99}:[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$")]
 
 
 class All(Message):

@@ -1,11 +1,13 @@
 """What audience says about segments and is told. The language of their definitions is in `clauses`."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated
 from uuid import UUID
 
 from pydantic import ConfigDict, Field, StringConstraints
 
+from shared.contracts.audience import AttributeName
 from shared.contracts.base import CustomerId, Instant, JsonValue, Key, Message, Name, Text
 from shared.contracts.clauses import Definition
 
@@ -52,10 +54,11 @@ class SegmentVersion(Message):
 
 
 class PreviewRequest(Message):
-    """A definition to try. `as_of` (default: now) is the moment of evaluation."""
+    """A definition to try at the moment `as_of` (default: now). Counting may take `timeout_ms`."""
 
     definition: Definition
     as_of: Instant | None = None
+    timeout_ms: int = Field(default=15_000, ge=1, le=60_000)
 
 
 class ClauseCount(Message):
@@ -126,3 +129,19 @@ class Overlap(Message):
     with_: list[Shared] = Field(alias="with")
 
     model_config = ConfigDict(serialize_by_alias=True)
+
+
+class NewCutoff(Message):
+    """Store what the top share of customers reach in a trait now, as the cut-off `{trait}:{name}`."""
+
+    trait: AttributeName
+    name: Key
+    top_share: float = Field(gt=0, lt=1)
+
+
+class Cutoff(NewCutoff):
+    """A stored, dated cut-off: the value that the best `top_share` of `customers` with the trait reached at `at`."""
+
+    at: datetime
+    value: Decimal
+    customers: int

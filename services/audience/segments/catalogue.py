@@ -72,9 +72,10 @@ def referred(definition: Clause, catalogue: Catalogue, own: str | None = None) -
 
 
 def _follow(reference: str, catalogue: Catalogue, finished: dict[str, Referenced], way: list[str]) -> None:
-    found = catalogue.segment(reference)
-    if found.key in way:
-        circle = " → ".join([*way[way.index(found.key) :], found.key])
+    found = None if reference in way else catalogue.segment(reference)
+    if found is None or found.key in way:
+        key = reference if found is None else found.key
+        circle = " → ".join([*way[way.index(key) :], key])
         raise Invalid(f"The segment refers to itself: {circle}.")
     if found.key in finished:
         return

@@ -6,7 +6,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from services.audience.segments.values import Moment, Typed, holds, number, read
+from services.audience.segments.values import Moment, Typed, holds, read
 from services.audience.segments.windows import window
 from shared.contracts.audience import AttributeType
 from shared.contracts.clauses import EventClause, Measure
@@ -111,11 +111,8 @@ def _of_values(measure: Measure, values: Sequence[Any]) -> Typed | None:
     return values[0] if measure is Measure.FIRST else values[-1]  # type: ignore[no-any-return]
 
 
-def shown(found: Typed | None) -> str | int | float | bool | None:
+def shown(found: Any) -> str | int | float | bool | None:
     """A value as JSON can show it."""
-    if isinstance(found, Fraction):
-        return int(found) if found.denominator == 1 else float(found)
-    return found if found is None or isinstance(found, str | bool) else found.isoformat()
-
-
-__all__ = ["SeenEvent", "comparison", "measure", "measure_type", "measured_field", "number", "shown"]
+    if isinstance(found, Fraction | Decimal):
+        return int(found) if found == int(found) else float(found)
+    return found if found is None or isinstance(found, str | bool | int | float) else str(found.isoformat())

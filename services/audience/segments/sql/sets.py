@@ -154,7 +154,7 @@ def _stated(clause: ConsentClause, as_of: datetime) -> sa.Select[Any]:
 
 
 def _withdrawn(clause: ConsentClause) -> sa.Select[Any]:
-    """What feedback took as an unsubscribe or a complaint, before audience has it on record. A bounce is no word."""
+    """What feedback heard, which is in force before audience has it on its own record."""
     scope = {"brand": clause.brand, "channel": clause.consent, "purpose": clause.purpose}
     named = sum((sa.case((withdrawal.c[name].is_(None), 0), else_=1) for name in scope), sa.literal(0))
     return sa.select(
@@ -163,7 +163,4 @@ def _withdrawn(clause: ConsentClause) -> sa.Select[Any]:
         withdrawal.c.at,
         sa.cast(sa.null(), sa.DateTime(timezone=True)).label("expires_at"),
         named.label("named"),
-    ).where(
-        withdrawal.c.reason != "bounced",
-        *(sa.or_(withdrawal.c[name].is_(None), withdrawal.c[name] == asked) for name, asked in scope.items()),
-    )
+    ).where(*(sa.or_(withdrawal.c[name].is_(None), withdrawal.c[name] == asked) for name, asked in scope.items()))

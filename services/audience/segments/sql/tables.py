@@ -31,7 +31,7 @@ event = sa.table(
 )
 withdrawal = sa.table(
     "feedback_withdrawals",
-    *(sa.column(name, sa.Text) for name in ("customer_id", "brand", "channel", "purpose", "reason")),
+    *(sa.column(name, sa.Text) for name in ("customer_id", "brand", "channel", "purpose")),
     sa.column("at", _TIME),
     schema="published",
 )
