@@ -29,7 +29,7 @@ def normalised_phone(number: str) -> str:
     """
     found = _PHONE.match(_PHONE_MARKS.sub("", unicodedata.normalize("NFKC", number)))
     if found is None:
-        raise ValueError("is not a telephone number in international form, like +33 6 12 34 56 78")
+        raise ValueError("is not a telephone number that begins with + and its country")
     return f"+{found.group(1)}"
 
 

@@ -57,4 +57,5 @@ def fill_values(catalogue: dict[str, AttributeDefinition]) -> dict[str, Scalar]:
 
 def fill_gaps(db: Db) -> int:
     """Compute fill values anew and fill everybody's gaps with them; gives how many customers changed."""
+    loading.be_patient(db)
     return loading.fill_all(db, refresh_fill_values(db))

@@ -1,7 +1,8 @@
 """Bulk loads: read, screen, write chunk by chunk, report. A bad row never costs the good ones."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from services.audience.queries import loading
 from services.audience.screening import Refused, Screen, Screened, from_csv
 from shared.bodies import chunked, csv_rows, ndjson_lines, parse_json
 from shared.contracts.audience import NewAttribute, QualityReport, Refusal
-from shared.db import Db, Engine, new_id, transaction
+from shared.db import Db, new_id
 from shared.errors import DomainError, FieldError, Invalid, Unreadable
 from shared.hashing import keyed_hash
 from shared.telemetry import log
@@ -33,6 +34,9 @@ class Cells(NamedTuple):
 
     values: Mapping[str, str]
 
+
+Begin = Callable[[], AbstractContextManager[Db]]
+"""Begins a writing transaction."""
 
 Numbered = tuple[int, object]
 """(row number from 1, what was read: JSON, `Unparsed` or `Cells`)."""
@@ -65,11 +69,16 @@ def _parsed(line: bytes) -> object:
         return Unparsed(FieldError(place, error.detail.replace("The body", "The row")))
 
 
-class Load:
-    """One bulk load under way."""
+def screen_of(catalogue: Mapping[str, NewAttribute], secret: str) -> Screen:
+    """The screen for rows of this catalogue; `secret` keys all hashes."""
+    return Screen(catalogue, secret, lambda text: keyed_hash(secret, text).hex()[:32])
 
-    def __init__(self, engine: Engine, secret: str, format_: queries.Format) -> None:
-        self._engine = engine
+
+class Load:
+    """One bulk load under way. Each chunk is a transaction of its own; none is open while the body is read."""
+
+    def __init__(self, begin: Begin, secret: str, format_: queries.Format) -> None:
+        self._begin = begin
         self._secret = secret
         self._format = format_
         self._id = new_id()
@@ -80,7 +89,7 @@ class Load:
 
     def run(self, rows: Iterator[Numbered]) -> QualityReport:
         """Take all rows; whatever stops the load, what it had committed until then stays and its report says so."""
-        with transaction(self._engine) as db:
+        with self._begin() as db:
             queries.start(db, self._id, self._format, self._now)
         try:
             self._take(rows)
@@ -90,7 +99,7 @@ class Load:
             raise
         self._finish()
         log.info("customers loaded", rows=self._rows, accepted=self._accepted, new_customers=self._new_customers)
-        with transaction(self._engine) as db:
+        with self._begin() as db:
             return queries.report(db, self._id)
 
     def _take(self, rows: Iterator[Numbered]) -> None:
@@ -98,19 +107,18 @@ class Load:
         chunk = next(chunks, [])
         while chunk:
             following = next(chunks, [])
-            with transaction(self._engine) as db:
+            with self._begin() as db:
                 self._write(db, chunk, alone=self._rows == 0 and not following)
             chunk = following
         if self._rows > CHUNK:
-            with transaction(self._engine) as db:
-                loading.be_patient(db)
+            with self._begin() as db:
                 attributes.fill_gaps(db)
                 self._supplemented = loading.supplemented(db, self._id)
 
     def _write(self, db: Db, chunk: list[Numbered], *, alone: bool) -> None:
         """Screen and write one chunk. A small load is filled at once with what is known; a large one at its end."""
         catalogue = catalogue_queries.catalogue(db)
-        screen = Screen(catalogue, self._secret, lambda text: keyed_hash(self._secret, text).hex()[:32])
+        screen = screen_of(catalogue, self._secret)
         screened, refused = _sorted(screen, catalogue, chunk)
         if screened:
             written = loading.write(db, screened, self._now, self._id)
@@ -132,7 +140,7 @@ class Load:
         return queries.Counts(self._rows, self._accepted, self._customers, self._new_customers, reasons)
 
     def _finish(self, problem: str | None = None) -> None:
-        with transaction(self._engine) as db:
+        with self._begin() as db:
             queries.finish(db, self._id, datetime.now(UTC), self._supplemented, problem)
 
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from services.audience.control import Control
 from services.audience.funnel import Left
 from services.audience.permission import Scope
 from services.audience.queries.permission import PERMITTED
@@ -144,15 +145,14 @@ UNLIMITED = 2**62
 
 
 class Screening(NamedTuple):
-    """What members are screened by. `control_share` is 0 for those whom the global control does not concern."""
+    """What members are screened by. `since` is where the window of `max_contacts` begins."""
 
     scope: Scope
     as_of: datetime
     known_at: datetime
     max_contacts: MaxContacts | None
-    since: datetime
-    control_seed: str
-    control_share: float
+    since: datetime | None
+    control: Control
 
 
 class Choice(NamedTuple):
@@ -194,8 +194,8 @@ def screen(db: Db, by: Screening) -> Left:
         **by.scope._asdict(),
         "now": by.known_at,
         "most": by.max_contacts.count if by.max_contacts else UNLIMITED,
-        "control_seed": by.control_seed,
-        "control_share": by.control_share,
+        "control_seed": by.control.seed,
+        "control_share": by.control.share,
     }
     if capped:
         asked |= {"since": by.since, "as_of": by.as_of}

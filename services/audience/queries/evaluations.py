@@ -1,7 +1,6 @@
 """Evaluating definitions: counting, listing, and what is known of one customer."""
 
 import json
-from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from time import perf_counter
@@ -161,5 +160,5 @@ def _statements(db: Db, customer_id: str) -> list[Statement]:
     return [Statement(**row) for row in stated] + [Statement(**row, state=ConsentState.WITHDRAWN) for row in heard]
 
 
-def _narrowed(row: Mapping[str, Any]) -> dict[str, str | None]:
+def _narrowed(row: sa.RowMapping) -> dict[str, str | None]:
     return {part: None if row[part] == EVERY else row[part] for part in ("brand", "channel", "purpose")}

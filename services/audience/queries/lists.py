@@ -1,6 +1,5 @@
 """Target lists as they are kept: once frozen, only their release is added."""
 
-from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -94,6 +93,10 @@ CHANGES = sa.text(f"""
 """)  # noqa: S608
 
 
+AS_ASKED = {"name", "campaign", "rank_by", "limit", "strata", "holdout_share", "max_contacts"}
+"""What a list keeps as its request said it."""
+
+
 class Claim(NamedTuple):
     """What is known of a list before its members are: everything that decides them."""
 
@@ -119,12 +122,8 @@ class Difference(NamedTuple):
 
 def claim(db: Db, claimed: Claim) -> bool:
     """Take the list's name; a build of the same name that is under way is waited for. False when it is taken."""
-    row = {**claimed._asdict(), **claimed.scope._asdict()}
-    new = row.pop("new").model_dump(mode="json")
-    row |= {
-        name: new[name] for name in ("name", "campaign", "rank_by", "limit", "strata", "holdout_share", "max_contacts")
-    }
-    row.pop("scope")
+    row = {**claimed._asdict(), **claimed.scope._asdict(), **claimed.new.model_dump(mode="json", include=AS_ASKED)}
+    del row["new"], row["scope"]
     return db.execute(CLAIM, row).one_or_none() is not None
 
 
@@ -176,8 +175,8 @@ def difference(db: Db, list_id: UUID, other: UUID) -> Difference:
     return Difference(*db.execute(DIFFERENCE, {"list": list_id, "other": other}).one())
 
 
-def changes(db: Db, list_id: UUID, other: UUID, page: PageRequest) -> Iterator[MemberChange]:
+def changes(db: Db, list_id: UUID, other: UUID, page: PageRequest) -> list[MemberChange]:
     """Who is on only one of two lists, by id, one more than the page holds."""
     after = page.after[0] if page.after else None
     asked = {"list": list_id, "other": other, "after": after, "limit": page.limit + 1}
-    return (MemberChange.model_validate(dict(row._mapping)) for row in db.execute(CHANGES, asked))
+    return [MemberChange.model_validate(dict(row._mapping)) for row in db.execute(CHANGES, asked)]

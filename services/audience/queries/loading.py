@@ -32,6 +32,7 @@ COPY_POINTS = "copy incoming_point (customer_id, channel, handle, address_hash, 
 COPY_CONSENTS = """copy incoming_consent (customer_id, brand, channel, purpose, state, at, source, wording, evidence,
                                           expires_at) from stdin"""
 
+PATIENCE = sa.text("set local statement_timeout = '15min'")
 ALREADY_LOADED = sa.text("""
     select count(*)
       from incoming as i
@@ -193,6 +194,11 @@ def _write_consents(db: Db, by_customer: dict[str, Merged], now: datetime) -> No
     if consents:
         copy_rows(db, COPY_CONSENTS, consents)
         db.execute(INSERT_CONSENTS, {"now": now})
+
+
+def be_patient(db: Db) -> None:
+    """Statements over all customers may take their time, until the end of the transaction."""
+    db.execute(PATIENCE)
 
 
 def fill(db: Db, fills: dict[str, Scalar]) -> dict[str, int]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from services.audience.control import Control
 from services.audience.permission import Scope
 from shared.db import Db
 
@@ -30,13 +31,6 @@ class Standing(NamedTuple):
     reachable: bool
     suppressed: bool
     controlled: bool
-
-
-class Control(NamedTuple):
-    """The global control group: `share` of all customers, drawn by `seed`."""
-
-    seed: str
-    share: float
 
 
 def standing(db: Db, customers: Sequence[str], scope: Scope, control: Control, now: datetime) -> dict[str, Standing]:

@@ -1,0 +1,55 @@
+"""Permission: state it, and take in what feedback heard."""
+
+from datetime import UTC, datetime
+
+from services.audience.identity import holds_contact_data
+from services.audience.queries import arrivals, customers
+from services.audience.queries import permission as queries
+from services.audience.queries import suppressions as suppression_queries
+from services.audience.screening import told_addresses
+from shared.contracts.permissions import Consent, ConsentStatement, NewSuppression, Suppression
+from shared.db import Db, new_id
+from shared.errors import FieldError, Invalid
+from shared.telemetry import ARRIVAL_LAG, ARRIVAL_PENDING, log
+
+EVERY_CHANNEL = "*"
+WITHDRAWALS = "withdrawals"
+
+
+def state(db: Db, customer_id: str, channel: str, statement: ConsentStatement) -> Consent:
+    """Append a statement about permission on `channel`; `*` is every one, which only a refusal may cover.
+
+    The same statement again (scope, instant and state) changes nothing. Raises `NotFound`, `Invalid`.
+    """
+    every = channel == EVERY_CHANNEL
+    wrong = told_addresses(statement)
+    if every and not statement.state.refuses:
+        wrong.append(FieldError("/state", "only a refusal (`denied`, `withdrawn`) may cover every channel"))
+    if wrong:
+        raise Invalid("The statement breaks a rule.", wrong)
+    customers.portrait(db, customer_id)
+    return queries.record(db, customer_id, None if every else channel, statement, datetime.now(UTC))
+
+
+def take_withdrawals(db: Db) -> None:
+    """Make feedback's withdrawals part of audience's own record. They were in force before."""
+    read = arrivals.window(db, WITHDRAWALS)
+    taken = queries.take_withdrawals(db, read.low, read.high, datetime.now(UTC))
+    arrivals.move(db, WITHDRAWALS, read)
+    batches, age = arrivals.waiting(db, read.high)
+    ARRIVAL_PENDING.labels("audience", WITHDRAWALS).set(batches)
+    ARRIVAL_LAG.labels("audience", WITHDRAWALS).set(age)
+    if taken:
+        log.info("withdrawals recorded", count=taken)
+
+
+def suppress(db: Db, new: NewSuppression) -> Suppression:
+    """Contact no more, whether or not the customer is known yet. Raises `Invalid`."""
+    wrong = [
+        FieldError(f"/{field}", "must not hold an e-mail address or telephone number")
+        for field, text in (("customer_id", new.customer_id), ("reason", new.reason))
+        if holds_contact_data(text)
+    ]
+    if wrong:
+        raise Invalid("Addresses are not stored.", wrong)
+    return suppression_queries.insert(db, new_id(), new, datetime.now(UTC))

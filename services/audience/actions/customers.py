@@ -1,0 +1,50 @@
+"""One customer: what is newly known, what is known in all."""
+
+from datetime import UTC, datetime
+
+from services.audience.actions.attributes import fill_values
+from services.audience.actions.imports import screen_of
+from services.audience.identity import holds_contact_data
+from services.audience.queries import attributes, loading
+from services.audience.queries import customers as queries
+from services.audience.screening import Screened
+from shared.contracts.audience import Portrait, PortraitChange
+from shared.contracts.permissions import ContactPoint, ContactPointContent
+from shared.db import Db
+from shared.errors import FieldError, Invalid, NotFound
+
+NO_ADDRESS = "must not be an e-mail address or telephone number"
+
+
+def replace(db: Db, customer_id: str, change: PortraitChange, secret: str) -> Portrait:
+    """Make the attributes exactly these, and add the rest. The customer becomes known. Raises `Invalid`."""
+    if holds_contact_data(customer_id):
+        raise Invalid("A customer id must not be an address.", [FieldError("#path/customer_id", NO_ADDRESS)])
+    gone = dict.fromkeys(queries.attribute_names(db, customer_id) or [])
+    return _write(db, customer_id, change.model_copy(update={"attributes": {**gone, **change.attributes}}), secret)
+
+
+def merge(db: Db, customer_id: str, change: PortraitChange, secret: str) -> Portrait:
+    """Add to what is known: a missing attribute keeps its value, null deletes it. Raises `NotFound`, `Invalid`."""
+    if queries.attribute_names(db, customer_id) is None:
+        raise NotFound("There is no such customer.")
+    return _write(db, customer_id, change, secret)
+
+
+def _write(db: Db, customer_id: str, change: PortraitChange, secret: str) -> Portrait:
+    catalogue = attributes.catalogue(db)
+    kept, points, wrong = screen_of(catalogue, secret).change(change)
+    if wrong:
+        raise Invalid("Some values break a rule.", wrong)
+    row = Screened(customer_id, kept, change.profiling, points, change.consents)
+    loading.write(db, [row], datetime.now(UTC))
+    loading.fill(db, fill_values(catalogue))
+    return queries.portrait(db, customer_id)
+
+
+def put_contact_point(db: Db, customer_id: str, channel: str, content: ContactPointContent) -> ContactPoint:
+    """Say how a known customer is reached on a channel. Raises `NotFound`, `Invalid`."""
+    if content.handle is not None and holds_contact_data(content.handle):
+        raise Invalid("A handle must not be an address.", [FieldError("/handle", NO_ADDRESS)])
+    queries.portrait(db, customer_id)
+    return queries.put_contact_point(db, customer_id, channel, content, datetime.now(UTC))

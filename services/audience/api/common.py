@@ -1,0 +1,70 @@
+"""What several endpoints need: settings, media types, transactions of their own, parameters in paths."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Annotated, Any, Literal
+
+from fastapi import Depends, Path, Request
+from pydantic import StringConstraints
+
+from shared.bodies import media_type
+from shared.contracts.base import CustomerId
+from shared.db import Db, EngineOf, read_only, transaction
+from shared.errors import UnsupportedMediaType
+from shared.settings import Settings
+
+Format = Literal["json", "ndjson", "csv"]
+FORMATS: dict[str, Format] = {
+    "": "json",
+    "application/json": "json",
+    "application/x-ndjson": "ndjson",
+    "application/ndjson": "ndjson",
+    "application/jsonl": "ndjson",
+    "text/csv": "csv",
+}
+
+
+def _settings(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+def _begin(engine: EngineOf) -> Callable[[], AbstractContextManager[Db]]:
+    return lambda: transaction(engine)
+
+
+def _begin_reading(engine: EngineOf) -> Callable[[], AbstractContextManager[Db]]:
+    return lambda: read_only(engine)
+
+
+SettingsOf = Annotated[Settings, Depends(_settings)]
+Begin = Annotated[Callable[[], AbstractContextManager[Db]], Depends(_begin)]
+BeginReading = Annotated[Callable[[], AbstractContextManager[Db]], Depends(_begin_reading)]
+CustomerPath = Annotated[CustomerId, Path()]
+Reference = Annotated[str, StringConstraints(min_length=1, max_length=100), Path(description="Key or id")]
+
+
+def format_of(request: Request, *known: Format) -> Format:
+    """The format of a body by its media type. Raises `UnsupportedMediaType`."""
+    found = FORMATS.get(media_type(request))
+    if found is None or found not in known:
+        readable = [name for name, one in FORMATS.items() if name and one in known]
+        raise UnsupportedMediaType(f"This call reads {', '.join(readable)}.")
+    return found
+
+
+def wants(request: Request) -> Format:
+    """The format of the answer that the caller asks for; JSON unless it says otherwise."""
+    asked = [part.split(";")[0].strip().lower() for part in request.headers.get("accept", "").split(",")]
+    return next((FORMATS[one] for one in asked if one and one in FORMATS), "json")
+
+
+def bulk_body(row: dict[str, Any], example: dict[str, Any], csv: str | None = None) -> dict[str, Any]:
+    """The description of a body that is a list of rows, NDJSON or (with `csv`, its example) CSV."""
+    content: dict[str, Any] = {
+        "application/json": {"schema": {"type": "array", "items": row}, "example": [example]},
+        "application/x-ndjson": {"schema": {"type": "string"}},
+    }
+    if csv is not None:
+        content["text/csv"] = {"schema": {"type": "string"}, "example": csv}
+    return {"requestBody": {"required": True, "content": content}}

@@ -1,0 +1,79 @@
+"""Permission over HTTP: consents, suppressions, and the check before sending."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Path, Query
+from pydantic import StringConstraints
+
+from services.audience.actions import consents as actions
+from services.audience.actions import sending
+from services.audience.api.common import CustomerPath, SettingsOf
+from services.audience.queries import customers
+from services.audience.queries import permission as queries
+from services.audience.queries import suppressions as suppression_queries
+from shared.auth import requires
+from shared.bodies import StrictRoute
+from shared.contracts.base import CustomerId
+from shared.contracts.permissions import (
+    Consent,
+    ConsentStatement,
+    NewSuppression,
+    SendCheckAnswer,
+    SendCheckRequest,
+    Suppression,
+)
+from shared.db import ReadTx, Tx
+from shared.idempotency import Once
+from shared.pages import Page, Paged
+
+READ, WRITE = requires("audience:read"), requires("audience:write")
+router = APIRouter(prefix="/v1", tags=["permission"], route_class=StrictRoute, dependencies=[READ])
+
+Channel = Annotated[str, StringConstraints(pattern=r"^(\*|[A-Za-z0-9][A-Za-z0-9_.\-]{0,99})$"), Path()]
+GRANT = {"purpose": "marketing", "state": "granted", "source": "preference centre"}
+DO_NOT_CONTACT = {"customer_id": "c-42", "channel": "email", "reason": "asked by telephone"}
+CHECK = {"channel": "email", "purpose": "marketing", "customer_ids": ["c-42"]}
+
+
+@router.put("/customers/{customer_id}/consents/{channel}", dependencies=[WRITE])
+def put_consent(
+    customer_id: CustomerPath,
+    channel: Channel,
+    statement: Annotated[ConsentStatement, Body(examples=[GRANT])],
+    db: Tx,
+) -> Consent:
+    """State a permission or a refusal on a channel; `*` is every channel. Nothing is overwritten: the newest holds."""
+    return actions.state(db, customer_id, channel, statement)
+
+
+@router.get("/customers/{customer_id}/consents")
+def list_consents(customer_id: CustomerPath, db: ReadTx, page: Paged) -> Page[Consent]:
+    """Everything that was ever stated about permission, newest first."""
+    customers.portrait(db, customer_id)
+    found = page.answer(queries.history(db, customer_id, page), lambda one: [one[1].at.isoformat(), one[0]])
+    return Page[Consent](items=[consent for _, consent in found.items], next_cursor=found.next_cursor)
+
+
+@router.post("/suppressions", status_code=201, dependencies=[WRITE])
+def create_suppression(
+    new: Annotated[NewSuppression, Body(examples=[DO_NOT_CONTACT])], db: Tx, once: Once
+) -> Suppression:
+    """Do not contact a customer, on one channel or at all, for ever or until a date."""
+    return once(db, new, effect=lambda: actions.suppress(db, new), answer=Suppression)
+
+
+@router.get("/suppressions")
+def list_suppressions(
+    db: ReadTx, page: Paged, customer_id: Annotated[CustomerId | None, Query()] = None
+) -> Page[Suppression]:
+    """Do-not-contact entries, newest first."""
+    found = suppression_queries.suppressions(db, page, customer_id)
+    return page.answer(found, lambda one: [one.created_at.isoformat(), str(one.id)])
+
+
+@router.post("/send-checks")
+def check_sending(
+    asked: Annotated[SendCheckRequest, Body(examples=[CHECK])], db: ReadTx, settings: SettingsOf
+) -> SendCheckAnswer:
+    """Who of these (at most 1,000) may be sent to at this moment, and why the others may not."""
+    return sending.check(db, asked, settings)

@@ -1,0 +1,52 @@
+"""The composition root of audience."""
+
+from services.audience.actions import attributes, consents, imports
+from services.audience.api import attributes as attributes_api
+from services.audience.api import campaigns, customers, lists, segments, traits
+from services.audience.api import consents as consents_api
+from shared.db import transaction
+from shared.jobs import JobContext, Jobs
+from shared.service import Service
+
+jobs = Jobs("audience")
+
+
+@jobs.every("* * * * * */5")
+def take_withdrawals(context: JobContext) -> None:
+    """Make the withdrawals that feedback heard part of audience's own record."""
+    with transaction(context.engine) as db:
+        consents.take_withdrawals(db)
+
+
+@jobs.every("17 3 * * * 0")
+def refresh_supplements(context: JobContext) -> None:
+    """Once a night: what gaps are filled with follows what is known."""
+    with transaction(context.engine) as db:
+        attributes.fill_gaps(db)
+        imports.abandon(db)
+
+
+@jobs.handles(attributes.SUPPLEMENT_JOB)
+def supplement(context: JobContext, _arguments: dict[str, object]) -> dict[str, object]:
+    """Fill everybody's gaps after the catalogue said how."""
+    with transaction(context.engine) as db:
+        return {"customers": attributes.fill_gaps(db)}
+
+
+service = Service(
+    name="audience",
+    title="Attune audience",
+    description="Know: who is there, who may be contacted, who is meant.",
+    version="0.1.0",
+    routers=(
+        customers.router,
+        attributes_api.router,
+        consents_api.router,
+        traits.router,
+        segments.router,
+        campaigns.router,
+        lists.router,
+    ),
+    jobs=jobs,
+    peers={},
+)

@@ -1,0 +1,246 @@
+"""Bulk loads: what is good is kept, what is bad is refused with the reason, and no address is ever stored."""
+
+import gzip
+import json
+
+import pytest
+
+
+def reasons(report):
+    return {(reason["pointer"], reason["detail"]): reason["rows"] for reason in report["reasons"]}
+
+
+def test_rows_merge_absent_keeps_null_deletes_and_the_last_row_wins(audience, load, unique):
+    load([{"customer_id": unique, "attributes": {"age": 30, "city": "Lyon", "tier": "gold"}}])
+    report = load(
+        [
+            {"customer_id": unique, "attributes": {"age": 31, "city": None}},
+            {"customer_id": unique, "attributes": {"age": 32}},
+        ]
+    )
+    assert audience.get(f"/v1/customers/{unique}").json()["attributes"] == {"age": 32, "tier": "gold"}
+    assert (report["rows"], report["accepted"], report["duplicates"], report["customers"]) == (2, 2, 1, 1)
+    assert report["new_customers"] == 0
+
+
+def test_a_null_in_the_row_that_makes_a_customer_known_leaves_no_trace(audience, load, unique):
+    load([{"customer_id": unique, "attributes": {"age": None, "city": "Porto"}}])
+    assert audience.get(f"/v1/customers/{unique}").json()["attributes"] == {"city": "Porto"}
+
+
+@pytest.mark.parametrize(
+    ("row", "pointer"),
+    [
+        ({"attributes": {}}, "/customer_id"),
+        ({"customer_id": ""}, "/customer_id"),
+        ({"customer_id": "x" * 201}, "/customer_id"),
+        ({"customer_id": 7}, "/customer_id"),
+        ({"customer_id": "ada@example.com"}, "/customer_id"),
+        ({"customer_id": "c", "surprise": 1}, "/surprise"),
+        ({"customer_id": "c", "attributes": {"shoe_size": 43}}, "/attributes/shoe_size"),
+        ({"customer_id": "c", "attributes": {"age": "34"}}, "/attributes/age"),
+        ({"customer_id": "c", "attributes": {"age": True}}, "/attributes/age"),
+        ({"customer_id": "c", "attributes": {"age": 121}}, "/attributes/age"),
+        ({"customer_id": "c", "attributes": {"age": 10**400}}, "/attributes/age"),
+        ({"customer_id": "c", "attributes": {"city": 5}}, "/attributes/city"),
+        ({"customer_id": "c", "attributes": {"city": ""}}, "/attributes/city"),
+        ({"customer_id": "c", "attributes": {"city": "x" * 4001}}, "/attributes/city"),
+        ({"customer_id": "c", "attributes": {"city": "write to ada@example.com"}}, "/attributes/city"),
+        ({"customer_id": "c", "attributes": {"city": "+33 6 12 34 56 78"}}, "/attributes/city"),
+        ({"customer_id": "c", "attributes": {"tier": "platinum"}}, "/attributes/tier"),
+        ({"customer_id": "c", "attributes": {"newsletter": "yes"}}, "/attributes/newsletter"),
+        ({"customer_id": "c", "attributes": {"born": "29.02.2024"}}, "/attributes/born"),
+        ({"customer_id": "c", "attributes": {"born": "2023-02-29"}}, "/attributes/born"),
+        ({"customer_id": "c", "attributes": {"born": "9999-01-01"}}, "/attributes/born"),
+        ({"customer_id": "c", "attributes": {"first_seen": "2024-01-01T10:00:00"}}, "/attributes/first_seen"),
+        ({"customer_id": "c", "attributes": {"first_seen": "9999-12-31T23:59:59Z"}}, "/attributes/first_seen"),
+        ({"customer_id": "c", "attributes": [1]}, "/attributes"),
+        ({"customer_id": "c", "identities": {"email": "not an address"}}, "/identities/email"),
+        ({"customer_id": "c", "identities": {"phone": "0612345678"}}, "/identities/phone"),
+        ({"customer_id": "c", "identities": {"fax": "1"}}, "/identities/fax"),
+        ({"customer_id": "c", "consents": [{"channel": "email"}]}, "/consents/0/state"),
+        ({"customer_id": "c", "profiling": "perhaps"}, "/profiling"),
+        ([1, 2], ""),
+        (None, ""),
+        ('{"customer_id": "c", "attributes": {"age": NaN}}', ""),
+        ('{"customer_id": "c", "attributes": {"age": 1e999}}', ""),
+        ('{"customer_id": "a\\u0000b"}', "/customer_id"),
+        ('{"customer_id": "a\\ud800b"}', "/customer_id"),
+        ('{"customer_id": "c"', ""),
+        ("'; drop table audience.customer; --", ""),
+    ],
+)
+def test_a_bad_row_is_refused_at_its_field_and_costs_the_others_nothing(audience, load, unique, row, pointer):
+    report = load([{"customer_id": f"{unique}-1"}, row, {"customer_id": f"{unique}-2"}])
+    assert (report["rows"], report["accepted"], report["rejected"]) == (3, 2, 1)
+    rejects = audience.get(f"/v1/imports/{report['id']}/rejects").json()["items"]
+    assert (2, pointer) in {(reject["row"], reject["pointer"]) for reject in rejects}
+    assert audience.get(f"/v1/customers/{unique}-2").status_code == 200
+
+
+def test_sql_in_every_text_is_only_text(audience, load, unique):
+    evil = "'); drop table audience.customer; --"
+    report = load([{"customer_id": unique + evil, "attributes": {"city": evil}}])
+    assert report["accepted"] == 1
+    found = audience.get("/v1/customers/" + unique + evil.replace("/", "%2F")).json()
+    assert found["attributes"]["city"] == evil
+
+
+def test_a_row_names_all_its_faults(audience, load, unique):
+    report = load([{"customer_id": unique, "attributes": {"age": -1, "tier": "x", "shoe_size": 1}}])
+    assert report["rejected"] == 1
+    rejects = audience.get(f"/v1/imports/{report['id']}/rejects").json()["items"]
+    assert {reject["pointer"] for reject in rejects} == {"/attributes/age", "/attributes/tier", "/attributes/shoe_size"}
+    assert sum(reasons(report).values()) == 3
+
+
+def test_no_address_personal_value_or_undeclared_value_is_stored(load, unique, everything_stored):
+    """Wherever they turn up: in their place, in a wrong one, in a row that is refused, in a header that is missing."""
+    mails = [f"{name}.{unique}@example.com" for name in ("ada", "bob", "cyd", "dan", "eve", "fay", "gus", "hal")]
+    phones = ["+33 6 12 34 56 78", "0033 (6) 98.76.54.32", "+351912345678"]
+    load(
+        [
+            {"customer_id": f"{unique}-1", "identities": {"email": mails[0], "phone": phones[0]}},
+            {"customer_id": f"{unique}-2", "identities": {"email": mails[1], "phone": "nonsense 0612349999"}},
+            {"customer_id": mails[2], "attributes": {"age": 1}},
+            {"customer_id": f"{unique}-3", "attributes": {"city": mails[3], "surname": "Quatermain"}},
+            {"customer_id": f"{unique}-4", "attributes": {"hobby": f"collects {unique}-stamps", "age": 4e9}},
+            {"customer_id": f"{unique}-5", "attributes": {"age": 33612345678, "tier": phones[1]}},
+            {"customer_id": f"{unique}-6", mails[4]: 1, "attributes": {mails[5]: 1}},
+            {
+                "customer_id": f"{unique}-7",
+                "consents": [
+                    {
+                        "channel": "email",
+                        "purpose": "x",
+                        "state": "granted",
+                        "source": "s",
+                        "evidence": {"by": [mails[6]]},
+                    }
+                ],
+            },
+            {"customer_id": f"{unique}-8", "contact_points": [{"channel": "push", "handle": mails[7]}]},
+            {"customer_id": f"{unique}-9", "attributes": {"age": "old", "surname": "Allan"}},
+        ]
+    )
+    stored = everything_stored()
+    assert f"{unique}-1" in stored
+    hidden = [*mails, *phones, "612345678", "698765432", "912345678", "0612349999", "stamps", "Quatermain", "Allan"]
+    assert [one for one in hidden if one in stored or one.upper() in stored.upper()] == []
+
+
+def test_a_file_without_its_header_leaks_nothing(audience, catalogue, unique, everything_stored):
+    mail = f"ada.{unique}@example.com"
+    answer = audience.post(
+        "/v1/customers", content=f"c1,{mail},34\nc2,bob.{mail},35\n", headers={"Content-Type": "text/csv"}
+    )
+    assert answer.status_code == 422
+    assert mail not in answer.text
+    assert mail not in everything_stored()
+
+
+def test_an_address_reaches_its_channels(audience, load, unique):
+    load(
+        [{"customer_id": unique, "identities": {"email": f" Ada.{unique}@EXAMPLE.com ", "phone": "+33 6 12 34 56 78"}}]
+    )
+    load([{"customer_id": f"{unique}-2", "identities": {"email": f"ada.{unique}@example.com"}}])
+    first, second = (audience.get(f"/v1/customers/{one}").json()["contact_points"] for one in (unique, f"{unique}-2"))
+    assert {point["channel"] for point in first} == {"email", "sms", "phone"}
+    hashes = {point["channel"]: point["address_hash"] for point in first}
+    assert hashes["email"] == second[0]["address_hash"] != hashes["sms"]
+    assert len(hashes["email"]) == 64
+
+
+CSV = """customer_id,age,city,newsletter,email,consent.email.marketing
+{0}-1,34,Lyon,true,ada.{0}@example.com,granted
+{0}-2,,"Porto, Norte",0,,
+{0}-3,old,Lyon,,,
+{0}-4,40,Lyon,true,,granted,surplus
+{0}-1,35,,,,
+"""
+
+
+def test_a_csv_file_gives_the_same_as_rows_of_json(audience, catalogue, unique):
+    answer = audience.post("/v1/imports?kind=customers&format=csv", content=CSV.format(unique))
+    assert answer.status_code == 201
+    report = answer.json()
+    assert (report["rows"], report["accepted"], report["rejected"], report["duplicates"]) == (5, 3, 2, 1)
+    assert report == audience.get(f"/v1/imports/{report['id']}").json()
+    first = audience.get(f"/v1/customers/{unique}-1").json()
+    assert first["attributes"] == {"age": 35, "city": "Lyon", "newsletter": True}
+    assert audience.get(f"/v1/customers/{unique}-2").json()["attributes"] == {
+        "city": "Porto, Norte",
+        "newsletter": False,
+    }
+    consents = audience.get(f"/v1/customers/{unique}-1/consents").json()["items"]
+    assert [(one["channel"], one["purpose"], one["state"]) for one in consents] == [("email", "marketing", "granted")]
+    rejects = audience.get(f"/v1/imports/{report['id']}/rejects").json()["items"]
+    assert [reject["row"] for reject in rejects] == [3, 4]
+    assert rejects[0]["content"] == {"customer_id": f"{unique}-3", "attributes": {"age": "old", "city": "Lyon"}}
+
+
+def test_a_list_of_json_and_gzip_are_read_too(audience, catalogue, unique):
+    rows = [{"customer_id": f"{unique}-{i}", "attributes": {"age": i}} for i in range(3)]
+    assert audience.post("/v1/customers", json=rows).json()["accepted"] == 3
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    report = audience.post("/v1/customers", content=gzip.compress(json.dumps(rows).encode()), headers=headers).json()
+    assert (report["accepted"], report["new_customers"]) == (3, 0)
+
+
+def test_a_large_load_is_counted_across_its_chunks(audience, load, unique):
+    rows = [{"customer_id": f"{unique}-{i % 9000}", "attributes": {"age": i % 100}} for i in range(12_000)]
+    report = load([*rows, {"customer_id": unique, "attributes": {"age": "old"}}])
+    counted = {
+        name: report[name] for name in ("rows", "accepted", "rejected", "duplicates", "customers", "new_customers")
+    }
+    assert counted == {
+        "rows": 12_001, "accepted": 12_000, "rejected": 1, "duplicates": 3000, "customers": 9000, "new_customers": 9000,
+    }  # fmt: skip
+    assert audience.get(f"/v1/customers/{unique}-2999").json()["attributes"]["age"] == 11_999 % 100
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status"),
+    [
+        (b"", {"Content-Type": "application/json"}, 400),
+        (b"{}", {"Content-Type": "application/json"}, 422),
+        (b"[1", {"Content-Type": "application/json"}, 400),
+        (b'[{"customer_id": "\xff"}]', {"Content-Type": "application/json"}, 400),
+        (b"[" + b" " * 1024 * 1024 + b"]", {"Content-Type": "application/json"}, 413),
+        (b"<xml/>", {"Content-Type": "application/xml"}, 415),
+        (b"a,b\n1,2\n", {"Content-Type": "text/csv"}, 422),
+        (b"customer_id,customer_id\n1,2\n", {"Content-Type": "text/csv"}, 400),
+        (b"not gzip", {"Content-Type": "text/csv", "Content-Encoding": "gzip"}, 400),
+        (b'{"customer_id": "' + b"x" * 1_100_000 + b'"}', {"Content-Type": "application/x-ndjson"}, 413),
+    ],
+)
+def test_a_body_that_cannot_be_read_is_refused_whole(audience, catalogue, content, headers, status):
+    answer = audience.post("/v1/customers", content=content, headers=headers)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_load_that_breaks_off_keeps_what_it_committed_and_says_so(audience, catalogue, unique):
+    lines = "".join(f'{{"customer_id": "{unique}-{i}"}}\n' for i in range(5001)) + "x" * 1_100_000
+    answer = audience.post("/v1/customers", content=lines, headers={"Content-Type": "application/x-ndjson"})
+    assert answer.status_code == 413
+    newest = audience.get("/v1/imports?limit=1").json()["items"][0]
+    assert (newest["state"], newest["rows"]) == ("failed", 0)
+    assert "longer than" in newest["problem"]
+
+
+def test_an_empty_file_is_no_error_and_loads_nobody(load):
+    report = load([])
+    assert (report["rows"], report["state"]) == (0, "finished")
+
+
+def test_invalid_utf_8_costs_its_row_only(audience, catalogue, unique):
+    content = b'{"customer_id": "%s-\xff"}\n{"customer_id": "%s"}' % (unique.encode(), unique.encode())
+    report = audience.post("/v1/customers", content=content, headers={"Content-Type": "application/x-ndjson"}).json()
+    assert (report["accepted"], report["rejected"]) == (1, 1)
+
+
+def test_an_unknown_import_is_not_found(audience):
+    unknown = "01958f3e-8f6a-7cc1-b1a4-6a2f6f3c9f10"
+    assert audience.get(f"/v1/imports/{unknown}").status_code == 404
+    assert audience.get(f"/v1/imports/{unknown}/rejects").status_code == 404
