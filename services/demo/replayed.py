@@ -1,6 +1,7 @@
 """What every replay and the story do with an experiment, over HTTP."""
 
 import time
+from datetime import datetime
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -8,34 +9,38 @@ from pydantic import TypeAdapter
 from services.demo.client import Attune
 from services.stack.trouble import Trouble
 from shared.contracts.feedback import NewRefinement, Refinement
-from shared.contracts.results import Look, Results
+from shared.contracts.results import Look, NewLook, Results
 
 COUNTED_WITHIN = 60.0
 
 
-def counted_results(attune: Attune, experiment: str) -> Results:
-    """Results once everything that arrived is counted, recounted in full as the audit.
+def wait_until_counted(attune: Attune, experiment: str) -> None:
+    """Return once the outcomes hold everything that has arrived. Raises Trouble when that takes too long."""
+    deadline = time.monotonic() + COUNTED_WITHIN
+    while attune.experiments.get(Results, f"/v1/experiments/{experiment}/results").counted.pending_batches:
+        if time.monotonic() > deadline:
+            raise Trouble(f"Responses were not counted within {COUNTED_WITHIN:.0f} s: is the experiments worker up?")
+        time.sleep(0.3)
+
+
+def audited_results(attune: Attune, experiment: str) -> Results:
+    """Results, everything counted anew from raw events as the audit.
 
     Raises
     ------
     Trouble
-        When counting does not catch up in time, or the full recount disagrees with what was accumulated.
+        When the full recount disagrees with what was accumulated.
     """
-    path = f"/v1/experiments/{experiment}/results"
-    deadline = time.monotonic() + COUNTED_WITHIN
-    while attune.experiments.get(Results, path).counted.pending_batches:
-        if time.monotonic() > deadline:
-            raise Trouble(f"Responses were not counted within {COUNTED_WITHIN:.0f} s: is the experiments worker up?")
-        time.sleep(0.2)
-    results = attune.experiments.get(Results, path, refresh="full")
+    results = attune.experiments.get(Results, f"/v1/experiments/{experiment}/results", refresh="full")
     if results.counted.agrees is not True:
         raise Trouble("The full recount of the outcomes disagrees with what was accumulated.")
     return results
 
 
-def look(attune: Attune, experiment: str) -> Look:
-    """Take a look: a stored snapshot that spends its share of the allowed error."""
-    return attune.experiments.post(Look, f"/v1/experiments/{experiment}/looks")
+def look(attune: Attune, experiment: str, as_of: datetime | None = None) -> Look:
+    """Look at all that has arrived, as of now or of an earlier instant: a snapshot that spends its share of α."""
+    wait_until_counted(attune, experiment)
+    return attune.experiments.post(Look, f"/v1/experiments/{experiment}/looks", NewLook(as_of=as_of))
 
 
 def refine(attune: Attune, experiment: str, segment: str, metric: str) -> Refinement:

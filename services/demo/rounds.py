@@ -18,7 +18,7 @@ from shared.contracts.assignments import SendingRow, StoredAssignment
 from shared.contracts.experiments import Experiment
 from shared.contracts.feedback import IngestReport
 from shared.contracts.metrics import Metric
-from shared.contracts.results import Decision, Results
+from shared.contracts.results import Decision, Look, Results
 from shared.contracts.targeting import Campaign, NewCampaign, NewTargetList, TargetList
 
 WINDOW = {"window_days": shop.WINDOW_DAYS}
@@ -33,6 +33,7 @@ METRICS: tuple[dict[str, Any], ...] = (
 )  # fmt: skip
 FIGURES = {"shop-visits": "visits", "shop-buyers": "buyers", "shop-revenue": "revenue", "shop-profit": "profit"}
 PRIMARY = "shop-profit"
+EARLY = timedelta(days=7)  # after t0 somebody cannot wait and looks
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,15 @@ class Assigned(NamedTuple):
     arms: Integers
 
 
+class Readout(NamedTuple):
+    """The look at the end, the results, what to do, and the estimates beside the truth."""
+
+    final: Look
+    results: Results
+    decision: Decision
+    comparisons: list[Comparison]
+
+
 @dataclass(frozen=True)
 class Round:
     """What became of a plan."""
@@ -63,10 +73,12 @@ class Round:
     plan: Plan
     target_list: TargetList
     assigned: Assigned
-    reports: dict[str, IngestReport]
-    results: Results
-    decision: Decision
-    comparisons: list[Comparison]
+    early: Look
+    readout: Readout
+
+    @property
+    def results(self) -> Results:
+        return self.readout.results
 
     @property
     def contacts(self) -> int:
@@ -164,24 +176,24 @@ def send(attune: Attune, plan: Plan, target_list: TargetList) -> tuple[int, Inge
     return len(to_send), attune.feedback.upload(IngestReport, "/v1/events", ndjson(rows))
 
 
-def take_responses(attune: Attune, plan: Plan, of: Shop, assigned: Assigned) -> dict[str, IngestReport]:
-    """Customers respond; their responses arrive soon and late, out of order, some of them twice."""
+def take_responses(attune: Attune, plan: Plan, of: Shop, assigned: Assigned) -> tuple[dict[str, IngestReport], Look]:
+    """Customers respond. After the first responses somebody looks, as of a week; the late and the repeated follow."""
     responses = shop.respond(of, assigned.rows, assigned.arms, plan.seed)
-    events = response_rows(of, responses, plan.key, plan.t0)
-    return {
-        name: attune.feedback.upload(IngestReport, "/v1/events", ndjson(rows))
-        for name, rows in waves(events, plan.seed).items()
-    }
+    (soon, first), *others = waves(response_rows(of, responses, plan.key, plan.t0), plan.seed).items()
+    reports = {soon: attune.feedback.upload(IngestReport, "/v1/events", ndjson(first))}
+    early = replayed.look(attune, plan.key, plan.t0 + EARLY)
+    for name, rows in others:
+        reports[name] = attune.feedback.upload(IngestReport, "/v1/events", ndjson(rows))
+    return reports, early
 
 
-def read_out(attune: Attune, plan: Plan, of: Shop, assigned: Assigned) -> tuple[Results, Decision, list[Comparison]]:
-    """Look once everything is counted; results, what to do, and each estimate beside the truth."""
-    replayed.counted_results(attune, plan.key)
-    replayed.look(attune, plan.key)
-    results = replayed.counted_results(attune, plan.key)
+def read_out(attune: Attune, plan: Plan, of: Shop, assigned: Assigned) -> Readout:
+    """Look at the end; results, what to do, and each estimate beside the truth."""
+    final = replayed.look(attune, plan.key)
+    results = replayed.audited_results(attune, plan.key)
     decision = attune.experiments.get(Decision, f"/v1/experiments/{plan.key}/decision")
     truths = {arm: shop.truth(of, assigned.rows, arm) for arm in plan.weights if arm != "control"}
-    return results, decision, compare(plan.name, results, FIGURES, truths)
+    return Readout(final, results, decision, compare(plan.name, results, FIGURES, truths))
 
 
 def _lines(attune: Attune, item: type[Any], path: str, **parameters: str | int) -> list[Any]:

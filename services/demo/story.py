@@ -157,15 +157,15 @@ def _try(story: Story, plan: Plan) -> Round:
     sent, _ = rounds.send(attune, plan, target_list)
     _show_arms(story, plan, assigned.arms, target_list, sent)
     story.step("Try", "customers respond: soon or late, in any order, some messages twice")
-    reports = rounds.take_responses(attune, plan, story.shop, assigned)
+    reports, early = rounds.take_responses(attune, plan, story.shop, assigned)
     story.console.print(words.verdicts_table("What the events' door answered", reports))
     story.step("Learn", f"what the {plan.name.lower()} changed")
-    results, decision, comparisons = rounds.read_out(attune, plan, story.shop, assigned)
-    told = Round(plan, target_list, assigned, reports, results, decision, comparisons)
-    story.console.print(words.health_table(results))
-    story.console.print(
-        truth_table(f"Effects against the control ({experiment.method.value.replace('_', ' ')} intervals)", comparisons)
-    )
+    readout = rounds.read_out(attune, plan, story.shop, assigned)
+    told = Round(plan, target_list, assigned, early, readout)
+    story.console.print(words.health_table(readout.results))
+    story.console.print(words.looks_table([early, readout.final], rounds.PRIMARY))
+    method = experiment.method.value.replace("_", " ")
+    story.console.print(truth_table(f"Effects against the control ({method} intervals)", readout.comparisons))
     _show_money(story, told)
     return told
 
@@ -194,7 +194,8 @@ def _show_money(story: Story, told: Round) -> None:
     story.console.print(table)
     story.console.print(
         Panel(
-            f"[bold]{told.decision.verdict.value.replace('_', ' ')}[/bold] " + " ".join(told.decision.reasons),
+            f"[bold]{told.readout.decision.verdict.value.replace('_', ' ')}[/bold] "
+            + " ".join(told.readout.decision.reasons),
             title="Decision",
             title_align="left",
         )
@@ -244,7 +245,7 @@ def _conclude(story: Story, first: Round, second: Round) -> bool:
     earned_more = second.profit_per_contact > first.profit_per_contact
     if not earned_more:
         story.say("[red]The second round earned no more per contact than the first.[/red]")
-    return _judge(story, first.comparisons + second.comparisons) and earned_more
+    return _judge(story, first.readout.comparisons + second.readout.comparisons) and earned_more
 
 
 def _judge(story: Story, comparisons: list[Comparison]) -> bool:

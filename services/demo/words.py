@@ -1,12 +1,13 @@
 """How figures are shown to people: tables, percentages, plain words."""
 
 import math
+from collections.abc import Sequence
 
 from rich.panel import Panel
 from rich.table import Table
 
 from shared.contracts.feedback import IngestReport, Refinement
-from shared.contracts.results import CheckStatus, Results
+from shared.contracts.results import CheckStatus, Look, Results
 from shared.contracts.targeting import TargetList
 
 MARKS = {
@@ -64,6 +65,19 @@ def health_table(results: Results) -> Table:
     for check in results.health:
         finding = check.detail if check.status is CheckStatus.OK else f"{check.detail} {check.advice}"
         made.add_row(check.check.replace("_", " "), MARKS[check.status], finding)
+    return made
+
+
+def looks_table(looks: Sequence[Look], metric: str) -> Table:
+    """How the effect on one metric stood at each look, and how much of the allowed error was spent by then."""
+    made = table(f"Looks at {metric}: peeking is paid for", "look", "arm", ">effect", ">from", ">to", ">α spent")
+    for each in looks:
+        day = "" if each.day is None else f", day {each.day}"
+        for effect in each.effects:
+            if effect.metric == metric:
+                numbers = [amount(number, percent=False) for number in (effect.estimate, effect.low, effect.high)]
+                spent = "–" if effect.spent is None else f"{effect.spent:.4f}"
+                made.add_row(f"{each.number}{day}", effect.arm, *numbers, spent)
     return made
 
 

@@ -17,6 +17,11 @@ from services.stack.supervisor import TICK, Say, Stopping, Supervisor
 from services.stack.trouble import Trouble
 from shared.settings import SERVICES, Settings
 
+CALLS: dict[str, tuple[str, ...]] = {
+    "audience": (),
+    "experiments": ("audience",),
+    "feedback": ("audience", "experiments"),
+}
 ANSWERS_WITHIN = 60.0  # seconds a process may take until it answers, on a busy machine
 
 
@@ -120,13 +125,14 @@ class Stack:
         )
 
     def _service(self, name: str, role: str, database_url: str) -> Program:
-        """A service or its worker. It learns its secrets by environment, and of the database only its own login."""
+        """A service or its worker. It learns its secrets by environment, its own login to the database only, and only
+        the addresses that it may call."""
         process = name if role == "serve" else f"{name} worker"
         answering = f"{self._address(process)}/{'readyz' if role == 'serve' else 'healthz'}"
         own = {
             **self.secrets,
             f"ATTUNE_{name.upper()}_DATABASE_URL": self._settings(database_url).database_of(name),
-            **{f"ATTUNE_{peer.upper()}_URL": address for peer, address in self.addresses.items()},
+            **{f"ATTUNE_{peer.upper()}_URL": self.addresses[peer] for peer in CALLS[name]},
             "ATTUNE_HOST": self.options.host,
             "ATTUNE_PORT": str(self.ports[name]),
             "ATTUNE_WORKER_PORT": str(self.ports[f"{name} worker"]),
