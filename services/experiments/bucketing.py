@@ -148,7 +148,8 @@ def draw_order(seed: str, values: Sequence[str]) -> NDArray[np.uint32]:
     for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
         found ^= found >> np.uint32(shift)
         found *= np.uint32(factor)
-    return found ^ (found >> np.uint32(16))
+    mixed: NDArray[np.uint32] = found ^ (found >> np.uint32(16))
+    return mixed
 
 
 def largest_remainder(total: int, weights: Sequence[float]) -> Integers:
@@ -158,7 +159,7 @@ def largest_remainder(total: int, weights: Sequence[float]) -> Integers:
     [5, 3, 2]
     """
     quotas = total * np.asarray(weights, dtype=np.float64) / np.sum(weights)
-    counts = np.floor(quotas + 1e-9).astype(np.int64)
+    counts: Integers = np.floor(quotas + 1e-9).astype(np.int64)
     missing = total - int(counts.sum())
     counts[np.argsort(counts - quotas, kind="stable")[:missing]] += 1
     return counts

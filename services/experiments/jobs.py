@@ -3,8 +3,8 @@
 from functools import partial
 from typing import Any
 
-from services.experiments.actions import assignments, outcomes
-from services.experiments.measures import ASSIGNED
+from services.experiments.actions import assignments, looks, outcomes, watching
+from services.experiments.measures import ALARMS, ASSIGNED
 from shared.db import transaction
 from shared.jobs import JobContext, Jobs
 from shared.telemetry import ARRIVAL_LAG, ARRIVAL_PENDING, log
@@ -33,3 +33,22 @@ def count_outcomes(context: JobContext) -> None:
     ARRIVAL_LAG.labels("experiments", "outcomes").set(age)
     if touched:
         log.info("outcomes counted", customers=touched)
+
+
+@jobs.every("7 * * * * 0")
+def take_looks(context: JobContext) -> None:
+    """Take the daily looks that are due, and the last ones. Nothing is looked at in its first day."""
+    begin = partial(transaction, context.engine)
+    for key in looks.due(begin):
+        taken = looks.take_due(begin, key)
+        if taken is not None:
+            log.info("look taken", experiment=key, number=taken.number, final=taken.final)
+
+
+@jobs.every("* * * * * 30")
+def watch_sample_ratios(context: JobContext) -> None:
+    """Count the running experiments whose arms do not have the sizes they should have."""
+    failing = watching.sample_ratio_failures(partial(transaction, context.engine))
+    ALARMS.set(len(failing))
+    for key in failing:
+        log.warning("sample ratio failed", experiment=key)

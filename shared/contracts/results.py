@@ -169,10 +169,15 @@ class ArmMoney(Message):
 
 
 class LookEffect(Message):
-    """One contrast at one look. `bound` is on |z|; `crossed` once |z| reached it at this look or before."""
+    """One contrast at one look. `bound` is on |z|; null where there was no verdict, for the `reason` given.
+
+    `p_value` is sequential: it never rises, and is at most α once a bound was crossed (`decided`). `final`: this
+    metric's last look, after which it is not tested again. `randomisation`: of money on a frozen list.
+    """
 
     metric: str
     arm: str
+    against: str
     estimate: float | None
     standard_error: float | None
     z: float | None
@@ -180,12 +185,28 @@ class LookEffect(Message):
     spent: float | None = Field(description="α spent up to and with this look")
     low: float | None
     high: float | None
+    relative: Relative
     p_value: float | None
-    crossed: bool
+    decided: bool
+    final: bool
+    overstated: bool
+    randomisation: Randomisation | None
+    method: str
+    reason: str | None
+    warning: str | None
+
+
+class NewLook(Message):
+    """Take a look. `as_of` (default: now) looks at a past or simulated campaign as it went, never backwards."""
+
+    as_of: Instant | None = None
 
 
 class Look(Message):
-    """A stored snapshot that spent its share of α. `day`: whole days since t0 for one blast, else null."""
+    """A stored snapshot that spent its share of α. `day`: whole days since t0 for one blast, else null.
+
+    `digest` (SHA-256, hex) covers the moments that the look rests on.
+    """
 
     number: int
     taken_at: Instant

@@ -8,8 +8,10 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from services.experiments.tables import ExperimentRow
+from services.experiments.queries.metrics import metric_of
+from services.experiments.tables import ExperimentRow, MetricRow
 from shared.contracts.experiments import Experiment, FrozenMetric, NewExperiment, State
+from shared.contracts.metrics import Metric
 from shared.db import Db
 from shared.errors import NotFound
 
@@ -34,6 +36,9 @@ MEASURED = sa.text("""
 NEWEST = sa.text("""
     select m.key, max(m.version) as version from experiments.metric as m where m.key = any(:keys) group by m.key
 """)
+MEASURED_TABLE = sa.table(
+    "measured", sa.column("experiment_id"), sa.column("metric_id"), sa.column("position"), schema="experiments"
+)
 MEASURE = sa.text("""
     insert into experiments.measured (experiment_id, metric_id, role, position, allowance)
     select :experiment_id, m.id, :role, :position, cast(:allowance as float8)
@@ -102,6 +107,12 @@ def listed(db: Db, state: State | None, after: list[str] | None, limit: int) -> 
     return _experiments(db, db.exec(query).all())
 
 
+def in_state(db: Db, state: State) -> list[Experiment]:
+    """All experiments in a state, by key."""
+    query = select(ExperimentRow).where(ExperimentRow.state == state.value).order_by(col(ExperimentRow.key))
+    return _experiments(db, db.exec(query).all())
+
+
 def definition(db: Db, reference: str) -> NewExperiment:
     """The design as it was given. Raises `NotFound`."""
     return NewExperiment.model_validate(_row(db, reference).definition)
@@ -130,6 +141,17 @@ def measure(db: Db, experiment_id: UUID, measured: Sequence[FrozenMetric]) -> No
         for position, metric in enumerate(measured)
     ]
     db.execute(MEASURE, rows)
+
+
+def measured(db: Db, experiment_id: UUID) -> list[Metric]:
+    """The metrics of a started experiment, in order, at the versions it measures."""
+    query = (
+        select(MetricRow)
+        .join(MEASURED_TABLE, MEASURED_TABLE.c.metric_id == col(MetricRow.id))
+        .where(MEASURED_TABLE.c.experiment_id == experiment_id)
+        .order_by(MEASURED_TABLE.c.position)
+    )
+    return [metric_of(row) for row in db.exec(query)]
 
 
 def start(db: Db, experiment_id: UUID, digest: str, now: datetime) -> None:

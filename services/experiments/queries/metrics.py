@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlmodel import col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
@@ -40,29 +40,25 @@ def claim(db: Db, key: str) -> None:
 
 def newest(db: Db, keys: Sequence[str]) -> dict[str, Metric]:
     """The newest version of each key that exists."""
-    return {row.key: _metric(row) for row in db.exec(_newest().where(col(MetricRow.key).in_(keys)))}
+    return {row.key: metric_of(row) for row in db.exec(_newest().where(col(MetricRow.key).in_(keys)))}
 
 
 def listed(db: Db, after: str, limit: int) -> list[Metric]:
     """The newest version of each metric, by key."""
-    return [_metric(row) for row in db.exec(_newest().where(col(MetricRow.key) > after).limit(limit))]
+    return [metric_of(row) for row in db.exec(_newest().where(col(MetricRow.key) > after).limit(limit))]
 
 
 def versions(db: Db, key: str) -> list[Metric]:
     """All versions, the newest first."""
     found = select(MetricRow).where(MetricRow.key == key).order_by(col(MetricRow.version).desc())
-    return [_metric(row) for row in db.exec(found)]
-
-
-def by_id(db: Db, ids: Sequence[UUID]) -> dict[UUID, Metric]:
-    """Metrics by the id of their version."""
-    return {row.id: _metric(row) for row in db.exec(select(MetricRow).where(col(MetricRow.id).in_(ids)))}
+    return [metric_of(row) for row in db.exec(found)]
 
 
 def _newest() -> SelectOfScalar[MetricRow]:
     key, version = col(MetricRow.key), col(MetricRow.version)
-    return select(MetricRow).distinct(key).order_by(key, version.desc())
+    return select(MetricRow).ext(distinct_on(key)).order_by(key, version.desc())
 
 
-def _metric(row: MetricRow) -> Metric:
+def metric_of(row: MetricRow) -> Metric:
+    """The message of a stored version."""
     return Metric.model_validate({**row.definition, "id": row.id, "version": row.version, "created_at": row.created_at})

@@ -84,13 +84,15 @@ DISCREPANCIES = sa.text(f"""
      group by a.customer_id, a.experiment_id
 """)  # noqa: S608
 COHORTS = sa.text("""
-    insert into experiments.cohort as c (experiment_id, arm, stratum, day, customers, latest_t0)
-    select a.experiment_id, a.arm, a.stratum, cast(a.t0 at time zone 'UTC' as date), count(*), max(a.t0)
+    insert into experiments.cohort as c (experiment_id, arm, stratum, day, customers, earliest_t0, latest_t0)
+    select a.experiment_id, a.arm, a.stratum, cast(a.t0 at time zone 'UTC' as date), count(*), min(a.t0), max(a.t0)
       from experiments.assignment as a
      where a.xid >= cast(:position as xid8) and a.xid < cast(:bound as xid8)
      group by 1, 2, 3, 4
         on conflict (experiment_id, day, stratum, arm) do update
-       set customers = c.customers + excluded.customers, latest_t0 = greatest(c.latest_t0, excluded.latest_t0)
+       set customers = c.customers + excluded.customers,
+           earliest_t0 = least(c.earliest_t0, excluded.earliest_t0),
+           latest_t0 = greatest(c.latest_t0, excluded.latest_t0)
 """)
 LAG = sa.text("""
     select percentile_disc(0.99) within group (order by greatest(e.received_at - e.occurred_at, interval '0')) as usual

@@ -110,6 +110,7 @@ create table experiments.cohort (
     stratum       text not null,
     day           date not null,
     customers     bigint not null,
+    earliest_t0   timestamptz not null,
     latest_t0     timestamptz not null,
     constraint cohort_key primary key (experiment_id, day, stratum, arm)
 );

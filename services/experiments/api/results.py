@@ -1,0 +1,63 @@
+"""Results over HTTP: the figures, the looks and the decision."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Body, Path, Query, Response
+
+from services.experiments.actions import looks
+from services.experiments.actions import results as actions
+from shared.auth import requires
+from shared.bodies import StrictRoute
+from shared.contracts.base import Instant
+from shared.contracts.results import Decision, History, Look, NewLook, Results
+from shared.db import ReadTx, Tx
+
+router = APIRouter(
+    prefix="/v1/experiments/{key}",
+    tags=["results"],
+    route_class=StrictRoute,
+    dependencies=[requires("experiments:read")],
+)
+Reference = Annotated[str, Path(max_length=100, description="the experiment's key or id")]
+AsOf = Annotated[Instant | None, Query(description="count what had happened by then, from raw events")]
+Refresh = Annotated[
+    Literal["incremental", "full"], Query(description="`full` counts everything anew and compares: the audit")
+]
+
+
+@router.get("/results")
+def get_results(key: Reference, db: ReadTx, as_of: AsOf = None, refresh: Refresh = "incremental") -> Results:
+    """Health first, then every metric's effects, then money. Reading spends nothing of α; looks do."""
+    return actions.results(db, key, as_of, full=refresh == "full")
+
+
+@router.get("/results/history")
+def get_history(key: Reference, db: ReadTx) -> History:
+    """Effects and intervals of every look, for plots over time."""
+    return actions.history(db, key)
+
+
+@router.get("/decision")
+def get_decision(key: Reference, db: ReadTx) -> Decision:
+    """Ship, stop or keep running, with the reasons in plain words."""
+    return actions.decide(db, key)
+
+
+@router.get("/looks")
+def list_looks(key: Reference, db: ReadTx) -> list[Look]:
+    """The looks taken so far, oldest first."""
+    return actions.taken(db, key)
+
+
+@router.post("/looks", status_code=201, dependencies=[requires("experiments:write")])
+def take_look(
+    key: Reference,
+    db: Tx,
+    response: Response,
+    new: Annotated[NewLook | None, Body(openapi_examples={"now": {"value": {}}})] = None,
+) -> Look:
+    """Take a look: a stored snapshot that spends its share of α. Asking again for the same day gives it again."""
+    look, fresh = looks.take(db, key, new.as_of if new else None)
+    if not fresh:
+        response.status_code = 200
+    return look

@@ -1,0 +1,112 @@
+"""Ship, stop or keep running: the verdicts put into one, with the reasons in plain words. Pure."""
+
+from collections.abc import Sequence
+
+from shared.contracts.experiments import Experiment, MetricRole
+from shared.contracts.metrics import Direction, MetricKind
+from shared.contracts.results import CheckStatus, Decision, DecisionVerdict, Effect, MetricResult, Results, Verdict
+
+
+def decide(experiment: Experiment, results: Results) -> Decision:
+    """What to do. A failed health check stands above every effect, a shown loss above a shown gain."""
+    failed = [check for check in results.health if check.status is CheckStatus.FAILED]
+    if failed:
+        reasons = [f"{check.detail} {check.advice}" for check in failed]
+        return _decision(results, DecisionVerdict.STOP, None, ["The experiment is not healthy.", *reasons])
+    primary = next(metric for metric in results.metrics if metric.role is MetricRole.PRIMARY)
+    winners, reasons = list[Effect](), list[str]()
+    for effect in primary.effects:
+        objections = _objections(experiment, results.metrics, effect.arm)
+        reasons += [_sentence(primary, effect), *objections]
+        if effect.verdict is Verdict.BETTER and not objections:
+            winners.append(effect)
+    if winners:
+        best = max(winners, key=lambda effect: _gain(primary, effect))
+        return _decision(results, DecisionVerdict.SHIP, best.arm, reasons)
+    return _without_winner(results, primary, reasons)
+
+
+def _without_winner(results: Results, primary: MetricResult, reasons: list[str]) -> Decision:
+    if primary.effects and all(effect.verdict is Verdict.WORSE for effect in primary.effects):
+        return _decision(results, DecisionVerdict.STOP, None, [*reasons, "Every arm does worse than the control."])
+    if (results.look is not None and results.look.final) or _over(results, primary):
+        return _decision(
+            results, DecisionVerdict.STOP, None, [*reasons, "The planned end is reached: no arm is shown better."]
+        )
+    return _decision(
+        results, DecisionVerdict.KEEP_RUNNING, None, [*reasons, "More customers or time may still show it."]
+    )
+
+
+def _over(results: Results, primary: MetricResult) -> bool:
+    """Of a fixed horizon: all windows closed."""
+    counted = [arm.n == arm.mature and arm.n > 0 for arm in primary.arms]
+    return results.method == "fixed" and all(counted)
+
+
+def _gain(primary: MetricResult, effect: Effect) -> float:
+    estimate = effect.absolute.estimate or 0.0
+    return estimate if primary.direction is Direction.UP else -estimate
+
+
+def _objections(experiment: Experiment, metrics: Sequence[MetricResult], arm: str) -> list[str]:
+    """Why an arm should not be shipped whatever the primary metric says."""
+    margins = {guardrail.metric: guardrail.margin for guardrail in experiment.metrics.guardrails}
+    found = []
+    for metric in metrics:
+        for effect in metric.effects:
+            if effect.arm != arm:
+                continue
+            if metric.role is MetricRole.GUARDRAIL:
+                found += _guarded(metric, effect, margins.get(metric.metric))
+            elif metric.kind is MetricKind.PROFIT and effect.verdict is Verdict.WORSE:
+                found.append(f"Arm {arm} loses money: {_change(metric, effect)}.")
+    return found
+
+
+def _guarded(metric: MetricResult, effect: Effect, margin: float | None) -> list[str]:
+    if effect.verdict is Verdict.WORSE:
+        return [f"Guardrail {metric.metric} suffers in arm {effect.arm}: {_change(metric, effect)}."]
+    if margin is None:
+        return []
+    up = metric.direction is Direction.UP
+    worst = effect.relative.low if up else effect.relative.high
+    if worst is not None and (worst >= -margin if up else worst <= margin):
+        return []
+    return [f"Guardrail {metric.metric}: a loss of more than {margin:.1%} in arm {effect.arm} is not ruled out."]
+
+
+def _sentence(metric: MetricResult, effect: Effect) -> str:
+    said = {
+        Verdict.BETTER: f"Arm {effect.arm} does better on {metric.metric} than {effect.against}",
+        Verdict.WORSE: f"Arm {effect.arm} does worse on {metric.metric} than {effect.against}",
+        Verdict.NOT_SHOWN: f"Arm {effect.arm} is not shown to differ on {metric.metric} from {effect.against}",
+        Verdict.TOO_FEW: f"There are too few responses to judge arm {effect.arm} on {metric.metric}",
+    }[effect.verdict]
+    change = "" if effect.verdict is Verdict.TOO_FEW else f": {_change(metric, effect)}"
+    return f"{said}{change}."
+
+
+def _change(metric: MetricResult, effect: Effect) -> str:
+    """The effect in words: percentage points, or units per customer, with the interval where there is one."""
+    scale, unit = (100, " percentage points") if metric.kind is MetricKind.PROPORTION else (1, " per customer")
+    if metric.currency:
+        unit = f" {metric.currency} per customer"
+    found = effect.absolute
+    if found.estimate is None:
+        return "no estimate"
+    text = f"{found.estimate * scale:+.4g}{unit}"
+    if found.low is not None and found.high is not None:
+        text += f" (between {found.low * scale:+.4g} and {found.high * scale:+.4g})"
+    return text
+
+
+def _decision(results: Results, verdict: DecisionVerdict, arm: str | None, reasons: list[str]) -> Decision:
+    return Decision(
+        experiment=results.experiment,
+        as_of=results.as_of,
+        verdict=verdict,
+        arm=arm,
+        healthy=all(check.status is not CheckStatus.FAILED for check in results.health),
+        reasons=reasons,
+    )

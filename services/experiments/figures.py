@@ -1,0 +1,185 @@
+"""From what SQL adds up to the moments of every arm: who is mature, who counts as zero, what contacts cost."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from math import nan
+from typing import NamedTuple, Protocol
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.contracts.experiments import Arm, Split
+from shared.contracts.metrics import MONEY, Maturity, Metric, MetricKind
+from shared.stats import moments
+from shared.stats.means import Stratum
+from shared.stats.moments import Moments
+from shared.stats.small_sample import Kind
+
+
+class Cohort(NamedTuple):
+    """Customers of one arm and stratum whose t0 falls on one day (UTC)."""
+
+    arm: str
+    stratum: str
+    day: date
+    customers: int
+    earliest_t0: datetime
+    latest_t0: datetime
+
+
+class Sums(NamedTuple):
+    """What those customers of a cohort have who have an outcome, capped; `total` and `largest` are uncapped."""
+
+    metric_id: UUID
+    arm: str
+    stratum: str
+    day: date
+    responders: int
+    mean: float | None
+    variance: float | None
+    mean_cube: float | None
+    total: float
+    largest: float
+    other_currency: int
+
+
+class Responders(Protocol):
+    """What SQL says of those of a group whose value is not zero."""
+
+    @property
+    def responders(self) -> int: ...
+    @property
+    def mean(self) -> float | None: ...
+    @property
+    def variance(self) -> float | None: ...
+    @property
+    def mean_cube(self) -> float | None: ...
+
+
+class Discrepancies(NamedTuple):
+    """Events that do not fit the assignments: before t0, naming another arm, contacts of arms without contact."""
+
+    early: int
+    other_arm: int
+    contacted: int
+
+
+Values = Mapping[tuple[str, str], NDArray[np.float64]]  # by arm and stratum
+ByStratum = dict[str, Moments]
+
+
+class Figures(NamedTuple):
+    """One metric's figures. `arms`: moments by arm and stratum of those who count; `mature`: customers by arm whose
+    window has closed; `total`: uncapped sums by arm; `days`: of t0, of those who count."""
+
+    metric: Metric
+    arms: dict[str, ByStratum]
+    mature: dict[str, int]
+    total: dict[str, float]
+    days: frozenset[date]
+
+    def of(self, arm: str) -> Moments:
+        """All strata of an arm together."""
+        return moments.merged(self.arms.get(arm, {}).values())
+
+
+def kind_of(metric: Metric) -> Kind:
+    """What a metric is to the rules about small samples."""
+    if metric.kind in MONEY:
+        return Kind.MONEY
+    return Kind.PROPORTION if metric.kind is MetricKind.PROPORTION else Kind.COUNT
+
+
+def mature_days(cohorts: Iterable[Cohort], window_days: int, until: datetime) -> frozenset[date]:
+    """Days of t0 whose customers' windows had all closed by `until`, whatever their arm."""
+    latest: dict[date, datetime] = {}
+    for cohort in cohorts:
+        latest[cohort.day] = max(cohort.latest_t0, latest.get(cohort.day, cohort.latest_t0))
+    return frozenset(day for day, t0 in latest.items() if t0 + timedelta(days=window_days) <= until)
+
+
+def figures(
+    metric: Metric, arms: Sequence[Arm], cohorts: Sequence[Cohort], sums: Sequence[Sums], until: datetime
+) -> Figures:
+    """A metric's figures: mature customers of a closed metric, all of an open one; those without an outcome are zeros.
+
+    Profit is net of the cost of contacts, which every customer of a contacted arm has.
+    """
+    mature = mature_days(cohorts, metric.window_days, until)
+    days = mature if metric.maturity is Maturity.CLOSED else frozenset(cohort.day for cohort in cohorts)
+    own = [row for row in sums if row.metric_id == metric.id and row.day in days]
+    found = grouped([cohort for cohort in cohorts if cohort.day in days], own)
+    return Figures(
+        metric,
+        {arm.key: net(found.get(arm.key, {}), arm, metric) for arm in arms},
+        {arm.key: customers_of(cohorts, arm.key, mature) for arm in arms},
+        {arm.key: sum(row.total for row in own if row.arm == arm.key) for arm in arms},
+        days,
+    )
+
+
+def customers_of(cohorts: Iterable[Cohort], arm: str, days: Collection[date] | None = None) -> int:
+    """Customers of an arm, of some days or of all."""
+    return sum(each.customers for each in cohorts if each.arm == arm and (days is None or each.day in days))
+
+
+def grouped(cohorts: Iterable[Cohort], sums: Iterable[Sums]) -> dict[str, ByStratum]:
+    """Moments by arm and stratum, days pooled."""
+    known = {(row.arm, row.stratum, row.day): row for row in sums}
+    parts: dict[str, dict[str, list[Moments]]] = {}
+    for cohort in cohorts:
+        row = known.get((cohort.arm, cohort.stratum, cohort.day))
+        parts.setdefault(cohort.arm, {}).setdefault(cohort.stratum, []).append(with_zeros(cohort.customers, row))
+    return {arm: {stratum: moments.merged(each) for stratum, each in strata.items()} for arm, strata in parts.items()}
+
+
+def with_zeros(customers: int, row: Responders | None) -> Moments:
+    """Moments of all customers of a group, from those of its responders."""
+    if row is None or not row.responders:
+        return moments.with_zeros(customers, 0, nan, nan)
+    return moments.with_zeros(
+        customers, row.responders, _number(row.mean), _number(row.variance), _number(row.mean_cube)
+    )
+
+
+def _number(found: float | None) -> float:
+    return nan if found is None else found
+
+
+def net(strata: ByStratum, arm: Arm, metric: Metric) -> ByStratum:
+    """Of profit: less what contacting cost. Other metrics stay."""
+    cost = contact_cost(arm)
+    if metric.kind is not MetricKind.PROFIT or not cost:
+        return strata
+    return {stratum: moments.shifted(found, -cost) if found.n else found for stratum, found in strata.items()}
+
+
+def contact_cost(arm: Arm) -> float:
+    """What contacting one customer of the arm costs; nothing where nobody is contacted."""
+    return float(arm.cost_per_contact or 0) if arm.contacted else 0.0
+
+
+def strata_of(control: ByStratum, treatment: ByStratum, split: Split) -> list[Stratum]:
+    """Both arms side by side: by stratum where the split was exact within each, else all together."""
+    if split is Split.HASH:
+        return [Stratum(moments.merged(control.values()), moments.merged(treatment.values()))]
+    names = sorted({*control, *treatment})
+    return [Stratum(control.get(name, moments.EMPTY), treatment.get(name, moments.EMPTY)) for name in names]
+
+
+def baseline(arms: Sequence[Arm], metric: Metric) -> Arm | None:
+    """The arm that others are compared with: the control, unless only contacted customers can show the response."""
+    control = next(arm for arm in arms if arm.control)
+    if metric.observable == "all_arms" or control.contacted:
+        return control
+    return next((arm for arm in arms if arm.contacted), None)
+
+
+def compared(arms: Sequence[Arm], metric: Metric) -> list[tuple[Arm, Arm]]:
+    """The comparisons of a metric: (arm, arm it is compared with)."""
+    base = baseline(arms, metric)
+    if base is None:
+        return []
+    able = [arm for arm in arms if metric.observable == "all_arms" or arm.contacted]
+    return [(arm, base) for arm in able if arm.key != base.key]

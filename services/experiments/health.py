@@ -1,0 +1,157 @@
+"""Is the experiment healthy? Each check answers with its figure, what it means and what to do. Pure."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from services.experiments import bucketing
+from services.experiments.figures import Discrepancies, Sums
+from shared.contracts.experiments import Experiment, Population, Split
+from shared.contracts.metrics import Metric, MetricKind
+from shared.contracts.results import ArmSize, CheckStatus, HealthCheck
+from shared.stats import sample_ratio
+
+OK, WARNING, FAILED = CheckStatus.OK, CheckStatus.WARNING, CheckStatus.FAILED
+FEW = 0.01  # of the customers assigned
+LARGE_SHARE = 0.1
+SUMMED = (MetricKind.COUNT, MetricKind.REVENUE, MetricKind.PROFIT)
+
+
+class Vitals(NamedTuple):
+    """What the checks look at."""
+
+    experiment: Experiment
+    sizes: Sequence[ArmSize]
+    metrics: Sequence[Metric]
+    sums: Sequence[Sums]
+    discrepancies: Discrepancies
+    pending: int
+
+    @property
+    def assigned(self) -> int:
+        return sum(size.assigned for size in self.sizes)
+
+
+def checks(vitals: Vitals) -> list[HealthCheck]:
+    """All checks that apply, those of the arms' sizes first."""
+    found = [sizes_check(vitals.experiment, vitals.sizes), *_discrepancies(vitals), *_currencies(vitals)]
+    return [*found, *_largest_customer(vitals), *_arrivals(vitals)]
+
+
+def sizes_check(experiment: Experiment, sizes: Sequence[ArmSize]) -> HealthCheck:
+    """Whether the arms have the sizes that the design gave them."""
+    observed, weights = [size.assigned for size in sizes], [size.weight for size in sizes]
+    if experiment.split is Split.EXACT and experiment.population is Population.LIST:
+        return _exact(observed, weights)
+    found = sample_ratio.chi_square(observed, weights)
+    p_value = found.p_value
+    if experiment.population is not Population.EXTERNAL and experiment.population is not Population.LIST:
+        p_value = sample_ratio.sequential_p_value(observed, weights)
+    failed = p_value < sample_ratio.LEVEL
+    shown = ", ".join(f"{size.arm} {size.assigned}" for size in sizes)
+    return HealthCheck(
+        check="sample_ratio",
+        status=FAILED if failed else OK,
+        figure=p_value,
+        detail=f"Arms have {shown} customers; by the weights that is {'not ' if failed else ''}plausible.",
+        advice="Believe no effect before the missing customers are explained." if failed else "Nothing to do.",
+    )
+
+
+def _exact(observed: list[int], weights: list[float]) -> HealthCheck:
+    expected = bucketing.largest_remainder(sum(observed), weights).tolist()
+    right = sample_ratio.exact_counts(observed, expected)
+    return HealthCheck(
+        check="exact_counts",
+        status=OK if right else FAILED,
+        figure=float(sum(abs(one - other) for one, other in zip(observed, expected, strict=True))),
+        detail=f"An exact split gives {expected}; there are {observed}.",
+        advice="Nothing to do." if right else "Assignments were changed after the draw: believe no effect.",
+    )
+
+
+def _discrepancies(vitals: Vitals) -> list[HealthCheck]:
+    found = vitals.discrepancies
+    return [
+        _counted(
+            vitals,
+            ("responses_before_start", found.early),
+            "events speak of this experiment and happened before their customer's t0",
+            "Check t0 against the real sending time, and the clocks of what sends events.",
+        ),
+        _counted(
+            vitals,
+            ("arms_contradicted", found.other_arm),
+            "events name another arm than the stored one",
+            "Check that the sending tool took its arms from the sending list; the stored arm counts.",
+        ),
+        _counted(
+            vitals,
+            ("contacts_of_uncontacted_arms", found.contacted),
+            "contacts went to customers whose arm is not contacted",
+            "Check what was sent to whom: such contacts shrink every effect.",
+        ),
+    ]
+
+
+def _counted(vitals: Vitals, found: tuple[str, int], meaning: str, advice: str) -> HealthCheck:
+    check, count = found
+    share = count / max(1, vitals.assigned)
+    return HealthCheck(
+        check=check,
+        status=OK if not count else WARNING if share < FEW else FAILED,
+        figure=float(count),
+        detail=f"{count} {meaning}.",
+        advice=advice if count else "Nothing to do.",
+    )
+
+
+def _currencies(vitals: Vitals) -> list[HealthCheck]:
+    money = [metric for metric in vitals.metrics if metric.currency is not None]
+    if not money:
+        return []
+    left_out = sum(row.other_currency for row in vitals.sums)
+    return [
+        HealthCheck(
+            check="currency",
+            status=FAILED if left_out else OK,
+            figure=float(left_out),
+            detail=f"{left_out} responses with money in another currency, or in none, are not counted.",
+            advice="Send amounts in the metric's currency." if left_out else "Nothing to do.",
+        )
+    ]
+
+
+def _largest_customer(vitals: Vitals) -> list[HealthCheck]:
+    found: list[HealthCheck] = []
+    for metric in vitals.metrics:
+        rows = [row for row in vitals.sums if row.metric_id == metric.id]
+        total = sum(abs(row.total) for row in rows)
+        if metric.kind not in SUMMED or not total:
+            continue
+        share = max(row.largest for row in rows) / total
+        found.append(
+            HealthCheck(
+                check=f"largest_customer:{metric.key}",
+                status=WARNING if share > LARGE_SHARE else OK,
+                figure=share,
+                detail=f"One customer holds {share:.1%} of all {metric.key}.",
+                advice="Look at that customer; a cap keeps one from deciding."
+                if share > LARGE_SHARE
+                else "Nothing to do.",
+            )
+        )
+    return found
+
+
+def _arrivals(vitals: Vitals) -> list[HealthCheck]:
+    if not vitals.pending:
+        return []
+    return [
+        HealthCheck(
+            check="arrivals",
+            status=WARNING,
+            figure=float(vitals.pending),
+            detail=f"{vitals.pending} batches have arrived and are not counted yet.",
+            advice="Wait some seconds; if it stays, look at the worker.",
+        )
+    ]

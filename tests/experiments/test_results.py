@@ -1,0 +1,172 @@
+"""What the difference is: equal to an independent library on the same raw numbers, and honest about what it is not."""
+
+import math
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tests.experiments.conftest import T0
+
+
+@pytest.fixture
+def played(experiment, metric, split, respond, work, unique):
+    """An experiment with 300 customers an arm, and what each of them did: (key, metric keys, values by arm)."""
+    rng = np.random.default_rng(7)
+    keys = {
+        "orders": metric("orders"),
+        "revenue": metric("revenue", kind="revenue", currency="EUR"),
+        "profit": metric("profit", kind="profit", currency="EUR", margin=0.5),
+    }
+    found = experiment(
+        metrics={"primary": keys["orders"], "secondary": [keys["revenue"], keys["profit"]]}, planned_size=600
+    )
+    customers = {arm: [f"{unique}-{arm}-{n}" for n in range(300)] for arm in ("nobody", "mail")}
+    split(found["key"], {customer: arm for arm, ids in customers.items() for customer in ids})
+    money = {arm: np.zeros(300) for arm in customers}
+    responses = []
+    for arm, share in (("nobody", 0.4), ("mail", 0.6)):
+        for n, customer in enumerate(customers[arm]):
+            for _ in range(rng.binomial(2, share / 2)):
+                amount = round(float(rng.lognormal(3, 0.5)), 2)
+                money[arm][n] += amount
+                responses.append((customer, float(rng.uniform(0, 13)), {"value": f"{amount}", "currency": "EUR"}))
+    respond(*responses)
+    work("experiments")
+    return found["key"], keys, money
+
+
+def effect(results: dict, key: str) -> dict:
+    (found,) = next(metric for metric in results["metrics"] if metric["metric"] == key)["effects"]
+    return found
+
+
+def test_means_and_fixed_intervals_equal_scipy_on_the_raw_values(experiments, played):
+    key, keys, money = played
+    results = experiments.get(f"/v1/experiments/{key}/results").json()
+    for name, of in (
+        ("orders", lambda y: (y > 0).astype(float)),
+        ("revenue", lambda y: y),
+    ):
+        control, treatment = of(money["nobody"]), of(money["mail"])
+        expected = stats.ttest_ind(treatment, control, equal_var=False)
+        interval = expected.confidence_interval(0.95)
+        found = effect(results, keys[name])
+        assert found["absolute"]["estimate"] == pytest.approx(treatment.mean() - control.mean(), rel=1e-9)
+        assert found["fixed"]["low"] == pytest.approx(interval.low, rel=1e-9)
+        assert found["fixed"]["high"] == pytest.approx(interval.high, rel=1e-9)
+        assert found["fixed"]["p_value"] == pytest.approx(expected.pvalue, rel=1e-9)
+
+
+def test_profit_is_margin_of_revenue_less_the_cost_of_contacts(experiments, played):
+    key, keys, money = played
+    results = experiments.get(f"/v1/experiments/{key}/results").json()
+    expected = 0.5 * (money["mail"].mean() - money["nobody"].mean()) - 0.10
+    assert effect(results, keys["profit"])["absolute"]["estimate"] == pytest.approx(expected, rel=1e-9)
+    (brought,) = results["money"]
+    assert brought["incremental_profit"]["estimate"] == pytest.approx(expected * 300, rel=1e-9)
+    assert (brought["contacts"], brought["cost"]) == (300, "30.00")
+
+
+def test_the_full_recount_agrees_with_what_was_accumulated(experiments, played):
+    key, _, _ = played
+    quick = experiments.get(f"/v1/experiments/{key}/results").json()
+    full = experiments.get(f"/v1/experiments/{key}/results", params={"refresh": "full"}).json()
+    assert full["counted"]["agrees"] is True
+    for one, other in zip(full["metrics"], quick["metrics"], strict=True):
+        for arm, same in zip(one["arms"], other["arms"], strict=True):
+            assert arm == {
+                name: pytest.approx(value, rel=1e-12) if isinstance(value, float) else value
+                for name, value in same.items()
+            }
+        assert one["effects"][0]["fixed"]["p_value"] == pytest.approx(other["effects"][0]["fixed"]["p_value"], rel=1e-9)
+
+
+def test_the_audit_finds_an_outcome_that_somebody_changed(experiments, played, owner_engine):
+    key, _, _ = played
+    found = experiments.get(f"/v1/experiments/{key}").json()
+    with owner_engine.begin() as connection:
+        changed = connection.exec_driver_sql(
+            "update experiments.outcome set value = value + 1 where experiment_id = %s and customer_id = "
+            "(select min(customer_id) from experiments.outcome where experiment_id = %s)",
+            (found["id"], found["id"]),
+        )
+    full = experiments.get(f"/v1/experiments/{key}/results", params={"refresh": "full"}).json()
+    assert changed.rowcount == 3
+    assert full["counted"]["agrees"] is False
+
+
+def test_results_of_a_past_instant_know_only_what_had_happened(experiments, played):
+    key, keys, _ = played
+    early = experiments.get(f"/v1/experiments/{key}/results", params={"as_of": T0.isoformat()}).json()
+    metric = next(each for each in early["metrics"] if each["metric"] == keys["orders"])
+    assert [arm["n"] for arm in metric["arms"]] == [0, 0]
+    assert metric["effects"][0]["absolute"] == {"estimate": None, "low": None, "high": None}
+    assert "no window has closed yet" in metric["effects"][0]["notes"]
+
+
+def test_reading_spends_nothing_and_a_look_spends_its_share_once(experiments, played):
+    key, keys, _ = played
+    before = experiments.get(f"/v1/experiments/{key}/results").json()
+    assert before["look"] is None
+    assert effect(before, keys["orders"])["sequential"] is None
+    half = (T0 + timedelta(days=7)).isoformat()
+    first = experiments.post(f"/v1/experiments/{key}/looks", json={"as_of": half})
+    assert first.status_code == 201, first.text
+    assert first.json()["day"] == 7
+    assert first.json()["effects"][0]["spent"] == pytest.approx(0.05 * 0.5**2)
+    last = experiments.post(f"/v1/experiments/{key}/looks")
+    assert (last.json()["day"], last.json()["final"]) == (14, True)
+    assert last.json()["effects"][0]["spent"] == pytest.approx(0.05)
+    again = experiments.post(f"/v1/experiments/{key}/looks")
+    assert (again.status_code, again.json()) == (200, last.json())
+    history = experiments.get(f"/v1/experiments/{key}/results/history").json()
+    assert [point["look"] for point in history["points"]] == [1, 1, 1, 2, 2, 2]
+    after = effect(experiments.get(f"/v1/experiments/{key}/results").json(), keys["orders"])
+    assert after["sequential"]["look"] == 2
+    assert after["verdict"] == "better"
+    assert after["absolute"]["low"] > 0
+
+
+def test_looks_never_go_back_and_never_into_the_future(experiments, played):
+    key, _, _ = played
+    assert experiments.post(f"/v1/experiments/{key}/looks").status_code == 201
+    for as_of in ("2026-03-04T00:00:00Z", "2150-01-01T00:00:00Z"):
+        answer = experiments.post(f"/v1/experiments/{key}/looks", json={"as_of": as_of})
+        assert answer.status_code == 422
+        assert answer.json()["errors"][0]["pointer"] == "/as_of"
+
+
+def test_a_healthy_winner_is_shipped_and_the_reasons_are_words(experiments, played):
+    key, keys, _ = played
+    experiments.post(f"/v1/experiments/{key}/looks")
+    decision = experiments.get(f"/v1/experiments/{key}/decision").json()
+    assert (decision["verdict"], decision["arm"], decision["healthy"]) == ("ship", "mail", True)
+    assert decision["reasons"][0].startswith(f"Arm mail does better on {keys['orders']} than nobody: +")
+
+
+def test_a_split_that_missed_its_weights_stands_above_every_effect(
+    experiments, experiment, split, respond, work, unique
+):
+    found = experiment()
+    split(found["key"], {f"{unique}-{n}": "mail" if n % 10 < 7 else "nobody" for n in range(1000)})
+    work("experiments")
+    results = experiments.get(f"/v1/experiments/{found['key']}/results").json()
+    ratio = results["health"][0]
+    assert (ratio["check"], ratio["status"]) == ("sample_ratio", "failed")
+    assert ratio["figure"] == pytest.approx(stats.chisquare([300, 700]).pvalue)
+    decision = experiments.get(f"/v1/experiments/{found['key']}/decision").json()
+    assert (decision["verdict"], decision["healthy"]) == ("stop", False)
+
+
+def test_nothing_that_cannot_be_estimated_becomes_a_number(experiments, experiment, split, work, unique):
+    found = experiment()
+    split(found["key"], {f"{unique}-a": "mail", f"{unique}-b": "nobody"})
+    work("experiments")
+    answer = experiments.get(f"/v1/experiments/{found['key']}/results")
+    assert "NaN" not in answer.text
+    (each,) = answer.json()["metrics"][0]["effects"]
+    assert each["verdict"] == "too_few"
+    assert (each["standard_error"], each["relative"]["estimate"], each["adjusted_p_value"]) == (None, None, None)
+    assert not any(isinstance(value, float) and math.isnan(value) for value in each.values())
