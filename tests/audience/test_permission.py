@@ -1,0 +1,161 @@
+"""Permission: unknown means no, the newest statement holds, and the database decides as the rule says."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.audience.permission import Scope, Statement, permitted
+from services.audience.queries import permission as queries
+from shared.contracts.permissions import ConsentState
+from shared.db import Db
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+EARLIER, LATER = NOW - timedelta(days=1), NOW + timedelta(days=1)
+SCOPE = Scope("default", "email", "marketing")
+YES, NO = ConsentState.GRANTED, ConsentState.WITHDRAWN
+
+
+def said(state, at=EARLIER, brand="default", channel="email", purpose="marketing", expires_at=None):
+    return Statement(brand, channel, purpose, state, at, expires_at)
+
+
+@pytest.mark.parametrize(
+    ("statements", "expected"),
+    [
+        ([], False),
+        ([said(YES)], True),
+        ([said(ConsentState.SOFT_OPT_IN)], True),
+        ([said(ConsentState.LEGITIMATE_INTEREST)], True),
+        ([said(ConsentState.UNKNOWN)], False),
+        ([said(ConsentState.PENDING)], False),
+        ([said(ConsentState.DENIED)], False),
+        ([said(ConsentState.WITHDRAWN)], False),
+        ([said(ConsentState.EXPIRED)], False),
+        # another scope says nothing about this one
+        ([said(YES, brand="other")], False),
+        ([said(YES, channel="sms")], False),
+        ([said(YES, purpose="survey")], False),
+        # the newest holds
+        ([said(NO, EARLIER - timedelta(1)), said(YES)], True),
+        ([said(YES, EARLIER - timedelta(1)), said(NO)], False),
+        # a withdrawal naming no channel, purpose or brand covers all
+        ([said(YES, EARLIER - timedelta(1)), said(NO, channel=None)], False),
+        ([said(YES, EARLIER - timedelta(1)), said(NO, purpose=None)], False),
+        ([said(YES, EARLIER - timedelta(1)), said(NO, brand=None, channel=None, purpose=None)], False),
+        ([said(NO, EARLIER - timedelta(1), channel=None), said(YES)], True),
+        # at one instant the narrower holds; as narrow, the one that does not permit
+        ([said(YES), said(NO, channel=None)], True),
+        ([said(YES), said(NO)], False),
+        # permissions begin and end; a refusal holds at once
+        ([said(YES, LATER)], False),
+        ([said(YES), said(NO, LATER)], False),
+        ([said(YES, expires_at=NOW)], False),
+        ([said(YES, expires_at=LATER)], True),
+        ([said(YES, EARLIER - timedelta(1)), said(YES, expires_at=NOW)], False),
+    ],
+)
+def test_the_truth_table(statements, expected):
+    assert permitted(statements, SCOPE, NOW) is expected
+    assert permitted(statements[::-1], SCOPE, NOW) is expected
+
+
+@st.composite
+def statements(draw):
+    state = draw(st.sampled_from(ConsentState))
+    anything = [None] if state.refuses else []
+    return Statement(
+        draw(st.sampled_from(["default", "other", *anything])),
+        draw(st.sampled_from(["email", "sms", *anything])),
+        draw(st.sampled_from(["marketing", "survey", *anything])),
+        state,
+        NOW + timedelta(hours=draw(st.integers(-3, 2))),
+        NOW + timedelta(hours=draw(st.integers(-1, 1))) if state.permits and draw(st.booleans()) else None,
+    )
+
+
+INSERT = sa.text("""
+    insert into audience.consent (customer_id, brand, channel, purpose, at, state, source, expires_at, recorded_at)
+    values (:customer, coalesce(:brand, '*'), coalesce(:channel, '*'), coalesce(:purpose, '*'), :at, :state, 'test',
+            :expires_at, :at)
+        on conflict do nothing
+""")
+WITHDRAW = sa.text("""
+    insert into feedback.withdrawal (customer_id, event_id, brand, channel, purpose, at, reason, batch_id)
+    values (:customer, :event, :brand, :channel, :purpose, :at, 'unsubscribed', 0)
+""")
+
+
+def same_statement(one):
+    return one[:5]
+
+
+@given(st.lists(st.lists(statements(), max_size=5, unique_by=same_statement), min_size=1, max_size=8), st.booleans())
+def test_the_database_decides_as_the_rule_says(owner_engine, people, from_feedback):
+    """Whether the withdrawals stand in audience's record or still only in what feedback publishes."""
+    with Db(owner_engine) as db:
+        for index, found in enumerate(people):
+            for place, one in enumerate(found):
+                row = {**one._asdict(), "customer": f"p{index}", "state": one.state.value, "event": str(place)}
+                heard = from_feedback and one.state is ConsentState.WITHDRAWN
+                db.execute(WITHDRAW if heard else INSERT, row)
+        allowed = queries.permitted(db, [f"p{index}" for index in range(len(people))], SCOPE, NOW)
+        db.rollback()
+    assert allowed == {f"p{index}" for index, found in enumerate(people) if permitted(found, SCOPE, NOW)}
+
+
+GRANT = {"purpose": "marketing", "state": "granted", "source": "checkout"}
+
+
+def test_nothing_is_overwritten_and_the_newest_comes_first(audience, load, unique):
+    load([{"customer_id": unique}])
+    path = f"/v1/customers/{unique}/consents"
+    for state, at in (("granted", "2024-01-01T00:00:00Z"), ("withdrawn", "2024-02-01T00:00:00Z")):
+        body = {**GRANT, "state": state, "at": at, "wording": "Yes, write to me.", "evidence": {"form": 7}}
+        assert audience.put(f"{path}/email", json=body).status_code == 200
+    first = audience.get(path, params={"limit": 1}).json()
+    second = audience.get(path, params={"limit": 1, "cursor": first["next_cursor"]}).json()
+    assert [one["state"] for one in first["items"] + second["items"]] == ["withdrawn", "granted"]
+    assert second["items"][0]["evidence"] == {"form": 7}
+    assert second["next_cursor"] is None
+
+
+def test_the_same_statement_again_changes_nothing(audience, load, unique):
+    load([{"customer_id": unique}])
+    path = f"/v1/customers/{unique}/consents"
+    body = {**GRANT, "at": "2024-01-01T00:00:00Z"}
+    assert audience.put(f"{path}/email", json=body).json() == audience.put(f"{path}/email", json=body).json()
+    assert len(audience.get(path).json()["items"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("channel", "change", "pointer"),
+    [
+        ("email", {"state": "maybe"}, "/state"),
+        ("email", {"state": None}, "/state"),
+        ("email", {"at": "2024-01-01T00:00:00"}, "/at"),
+        ("email", {"at": "9999-12-31T00:00:00Z"}, "/at"),
+        ("email", {"source": ""}, "/source"),
+        ("email", {"source": "told by ada@example.com"}, "/source"),
+        ("email", {"evidence": {"from": "ada@example.com"}}, "/evidence"),
+        ("email", {"purpose": "no spaces allowed"}, "/purpose"),
+        ("email", {"purpose": None}, ""),
+        ("email", {"brand": None}, ""),
+        ("email", {"state": "denied", "expires_at": "2030-01-01T00:00:00Z"}, ""),
+        ("email", {"colour": "blue"}, "/colour"),
+        ("*", {}, "/state"),
+    ],
+)
+def test_a_statement_that_makes_no_sense_is_refused_at_its_field(audience, load, unique, channel, change, pointer):
+    load([{"customer_id": unique}])
+    answer = audience.put(f"/v1/customers/{unique}/consents/{channel}", json=GRANT | change)
+    assert answer.status_code == 422
+    assert pointer in {error["pointer"] for error in answer.json()["errors"]}
+    assert audience.get(f"/v1/customers/{unique}/consents").json()["items"] == []
+
+
+def test_permission_of_an_unknown_customer_is_not_found(audience, unique):
+    assert audience.put(f"/v1/customers/{unique}/consents/email", json=GRANT).status_code == 404
+    assert audience.get(f"/v1/customers/{unique}/consents").status_code == 404

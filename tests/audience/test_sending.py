@@ -1,0 +1,138 @@
+"""The check before sending: sendable now, or the reason why not."""
+
+import uuid
+
+import pytest
+import sqlalchemy as sa
+
+REACHABLE = {
+    "contact_points": [{"channel": "email", "handle": "h"}],
+    "consents": [{"channel": "email", "purpose": "marketing", "state": "granted", "source": "test"}],
+}
+
+
+def check(audience, customers, **scope):
+    scope = scope or {"channel": "email", "purpose": "marketing"}
+    answer = audience.post("/v1/send-checks", json={"customer_ids": customers, **scope})
+    assert answer.status_code == 200, answer.text
+    assert [one["customer_id"] for one in answer.json()["checks"]] == customers
+    return [one["reason"] for one in answer.json()["checks"]]
+
+
+def test_each_customer_gets_the_first_reason(audience, load, unique):
+    names = [f"{unique}-{name}" for name in ("fine", "unreachable", "forbidden", "suppressed", "nobody")]
+    load(
+        [
+            {"customer_id": names[0], **REACHABLE},
+            {"customer_id": names[1], "consents": REACHABLE["consents"]},
+            {"customer_id": names[2], "contact_points": REACHABLE["contact_points"]},
+            {"customer_id": names[3], **REACHABLE},
+        ]
+    )
+    audience.post("/v1/suppressions", json={"customer_id": names[3], "reason": "court order"})
+    assert check(audience, names) == [None, "not reachable", "not permitted", "suppressed", "unknown"]
+
+
+def test_permission_of_one_brand_channel_or_purpose_is_not_that_of_another(audience, load, unique):
+    load([{"customer_id": unique, **REACHABLE}])
+    assert check(audience, [unique], channel="email", purpose="survey") == ["not permitted"]
+    assert check(audience, [unique], channel="email", purpose="marketing", brand="other") == ["not permitted"]
+    assert check(audience, [unique], channel="sms", purpose="marketing") == ["not reachable"]
+
+
+def test_a_withdrawal_covering_every_channel_stops_each(audience, load, unique):
+    load([{"customer_id": unique, **REACHABLE}])
+    body = {"state": "withdrawn", "source": "telephone", "brand": None}
+    assert audience.put(f"/v1/customers/{unique}/consents/*", json=body).status_code == 200
+    assert check(audience, [unique]) == ["not permitted"]
+
+
+def test_what_feedback_heard_is_in_force_before_audience_has_recorded_it(audience, load, unique, owner_engine, work):
+    load([{"customer_id": unique, **REACHABLE}])
+    withdraw(owner_engine, unique, "unsubscribed", channel=None)
+    assert check(audience, [unique]) == ["not permitted"]
+    assert len(audience.get(f"/v1/customers/{unique}/consents").json()["items"]) == 1
+    work("audience")
+    recorded = audience.get(f"/v1/customers/{unique}/consents").json()["items"]
+    assert (recorded[0]["state"], recorded[0]["source"], recorded[0]["channel"]) == (
+        "withdrawn",
+        "feedback: unsubscribed",
+        None,
+    )
+    work("audience")
+    assert len(audience.get(f"/v1/customers/{unique}/consents").json()["items"]) == 2
+
+
+def test_a_bounced_address_stays_bounced_until_another_one_comes(audience, load, unique, owner_engine, work):
+    load([{"customer_id": unique, "identities": {"email": f"{unique}@example.com"}}])
+    withdraw(owner_engine, unique, "bounced", channel="email")
+    work("audience")
+    load([{"customer_id": unique, "identities": {"email": f"{unique}@example.com"}}])
+    assert statuses(audience, unique) == {"email": "bounced"}
+    load([{"customer_id": unique, "identities": {"email": f"new.{unique}@example.com"}}])
+    assert statuses(audience, unique) == {"email": "active"}
+
+
+def statuses(audience, customer):
+    return {one["channel"]: one["status"] for one in audience.get(f"/v1/customers/{customer}").json()["contact_points"]}
+
+
+def withdraw(engine, customer, reason, channel):
+    with engine.begin() as connection:
+        batch = connection.execute(
+            sa.text("insert into feedback.batch (received_at, events) values (now(), 1) returning batch_id")
+        ).scalar_one()
+        connection.execute(
+            sa.text("""
+                insert into feedback.withdrawal (customer_id, event_id, channel, at, reason, batch_id)
+                values (:customer, :event, :channel, now(), :reason, :batch)
+            """),
+            {"customer": customer, "event": str(uuid.uuid4()), "channel": channel, "reason": reason, "batch": batch},
+        )
+
+
+def test_a_suppression_ends_when_it_says(audience, load, unique):
+    load([{"customer_id": unique, **REACHABLE}])
+    ended = {"customer_id": unique, "reason": "holidays", "ends_at": "2020-01-01T00:00:00Z"}
+    assert audience.post("/v1/suppressions", json=ended).status_code == 201
+    assert check(audience, [unique]) == [None]
+    elsewhere = {"customer_id": unique, "reason": "no calls", "channel": "phone"}
+    assert audience.post("/v1/suppressions", json=elsewhere).status_code == 201
+    assert check(audience, [unique]) == [None]
+    here = {"customer_id": unique, "reason": "asked", "channel": "email", "ends_at": "2100-01-01T00:00:00Z"}
+    assert audience.post("/v1/suppressions", json=here).status_code == 201
+    assert check(audience, [unique]) == ["suppressed"]
+    listed = audience.get("/v1/suppressions", params={"customer_id": unique}).json()["items"]
+    assert [one["reason"] for one in listed] == ["asked", "no calls", "holidays"]
+
+
+def test_a_repeated_suppression_with_its_key_is_one(audience, unique):
+    body = {"customer_id": unique, "reason": "asked"}
+    headers = {"Idempotency-Key": unique}
+    first, second = (audience.post("/v1/suppressions", json=body, headers=headers).json() for _ in range(2))
+    assert first == second
+    assert len(audience.get("/v1/suppressions", params={"customer_id": unique}).json()["items"]) == 1
+    other = audience.post("/v1/suppressions", json=body | {"reason": "other"}, headers=headers)
+    assert other.status_code == 409
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"customer_ids": [], "channel": "email", "purpose": "marketing"}, "/customer_ids"),
+        ({"customer_ids": ["c"] * 1001, "channel": "email", "purpose": "marketing"}, "/customer_ids"),
+        ({"customer_ids": ["a\x00b"], "channel": "email", "purpose": "marketing"}, "/customer_ids/0"),
+        ({"customer_ids": ["c"], "channel": "email"}, ""),
+        ({"customer_ids": ["c"], "channel": "; drop table", "purpose": "marketing"}, "/channel"),
+        ({"customer_ids": ["c"], "target_list_id": "7"}, "/target_list_id"),
+    ],
+)
+def test_a_question_that_makes_no_sense_is_refused_at_its_field(audience, body, pointer):
+    answer = audience.post("/v1/send-checks", json=body)
+    assert answer.status_code == 422
+    assert pointer in {error["pointer"] for error in answer.json()["errors"]}
+
+
+def test_an_unknown_list_is_not_found(audience):
+    body = {"customer_ids": ["c"], "target_list_id": "01958f3e-8f6a-7cc1-b1a4-6a2f6f3c9f10"}
+    assert audience.post("/v1/send-checks", json=body).status_code == 404
