@@ -243,6 +243,7 @@ class Refinement(Message):
     `nothing` (no change was shown to be better; the usual outcome); accepted; rejected; failed. `proposal` numbers the
     proposals tried on this experiment, `alpha` is the share of error this one may spend. `definition` is the proposed
     rule in the segment language; `evidence` holds what the search saw and what the confirmation showed.
+    `searched_version` of the segment is what would be changed, `new_version` what accepting made.
     """
 
     id: UUID
@@ -255,7 +256,8 @@ class Refinement(Message):
     alpha: float | None
     definition: JsonValue | None
     evidence: dict[str, JsonValue]
-    segment_version: int | None
+    searched_version: int | None
+    new_version: int | None
     reason: str | None
     job: UUID | None
     created_at: datetime
