@@ -1,7 +1,5 @@
 """The HTTP interface as callers may rely on it."""
 
-import json
-
 import httpx
 import pytest
 
@@ -58,5 +56,5 @@ def test_every_operation_beside_the_open_doors_wants_a_key(request: pytest.Fixtu
         for method in operations:
             if path not in open_doors:
                 address = path.replace("{", "").replace("}", "")
-                answer = httpx.request(method, f"{client.base_url}{address}", content=json.dumps({}))
+                answer = httpx.request(method, f"{client.base_url}{address}", json={})
                 assert answer.status_code == 401, f"{method} {path}"

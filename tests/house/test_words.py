@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FOREIGN = {"variant", "variants", "user", "users", "subscriber", "subscribers", "recipient", "recipients", "cohorts"}
+FOREIGN = {"variant", "variants", "user", "users", "subscriber", "subscribers", "recipient", "recipients"}
 FOREIGN_WELCOME = ("protocols", "doors")
 TEXT = {".py", ".sql", ".md", ".toml", ".yml", ".yaml", ".json", ".html", ".tpl", ".txt", ".in", ""}
 
