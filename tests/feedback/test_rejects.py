@@ -1,0 +1,100 @@
+"""What is refused is kept with the reason, without what is personal, and can be tried again after a mend."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.feedback import rejects
+from tests.feedback.conftest import Make
+
+SECRET = "a-secret-of-the-tests"
+
+
+def newest(feedback: httpx.Client, **filters: str) -> dict[str, Any]:
+    found: dict[str, Any] = feedback.get("/v1/rejects", params={"limit": 1, **filters}).json()["items"][0]
+    return found
+
+
+def test_a_kind_declared_later_lets_its_events_in_on_retry(feedback: httpx.Client, event: Make, unique: str) -> None:
+    kind = f"k{unique}"
+    sent = event(kind=kind, properties={"rooms": 3})
+    assert feedback.post("/v1/events", json=sent).status_code == 422
+    reject = newest(feedback)
+    assert (reject["pointer"], reject["whole"], reject["retried_at"]) == ("/kind", True, None)
+    wanted = {"rejects": [{"id": reject["id"]}]}
+    assert feedback.post("/v1/rejects:retry", json=wanted).json()["refused"] == 1
+    rule = {"properties": {"rooms": {"type": "number", "required": True, "minimum": 1}}, "required": ["value"]}
+    assert feedback.put(f"/v1/kinds/{kind}", json=rule).status_code == 200
+    assert feedback.post("/v1/rejects:retry", json=wanted).json()["accepted"] == 1
+    assert newest(feedback)["retried_at"] is not None
+    assert feedback.post("/v1/rejects:retry", json=wanted).json()["duplicates"] == 1
+    assert feedback.post("/v1/events", json=event(1, kind=kind, properties={"rooms": 0})).status_code == 422
+
+
+def test_a_reject_can_be_retried_with_mended_content(feedback: httpx.Client, event: Make) -> None:
+    assert feedback.post("/v1/events", json=event(colour="red")).status_code == 422
+    wanted = {"rejects": [{"id": newest(feedback)["id"], "event": event()}]}
+    assert feedback.post("/v1/rejects:retry", json=wanted).json()["accepted"] == 1
+
+
+def test_a_row_of_a_file_keeps_its_id_over_the_retry(feedback: httpx.Client, unique: str) -> None:
+    header = {"Content-Type": "text/csv"}
+    body = f"customer_id,kind,occurred_at,value\n{unique},k{unique},2024-05-01T12:00:00Z,7\n"
+    assert feedback.post("/v1/events", content=body, headers=header).json()["refused"] == 1
+    reject = newest(feedback, door="csv")
+    assert feedback.put(f"/v1/kinds/k{unique}", json={}).status_code == 200
+    assert feedback.post("/v1/rejects:retry", json={"rejects": [{"id": reject["id"]}]}).json()["accepted"] == 1
+    assert feedback.post("/v1/events", content=body, headers=header).json()["duplicates"] == 1
+
+
+def test_unknown_rejects_are_pointed_at(feedback: httpx.Client) -> None:
+    missing = "0190a0a0-0000-7000-8000-000000000000"
+    answer = feedback.post("/v1/rejects:retry", json={"rejects": [{"id": missing}]})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/rejects/0/id"
+
+
+def test_personal_fields_are_hashed_and_the_reject_then_needs_the_event_to_be_said(
+    feedback: httpx.Client, event: Make
+) -> None:
+    sent = event(properties={"email": "ada@example.org", "note": "call +49 170 1234567"}, colour="red")
+    assert feedback.post("/v1/events", json=sent).status_code == 422
+    reject = newest(feedback)
+    assert "ada@example.org" not in reject["raw"]
+    assert "1234567" not in reject["raw"]
+    assert not reject["whole"]
+    answer = feedback.post("/v1/rejects:retry", json={"rejects": [{"id": reject["id"]}]}).json()
+    assert answer["rejected"][0]["detail"].startswith("holds hashed fields")
+
+
+@given(st.binary(max_size=200), st.sampled_from([b"", b"mail ada.l@example.org", b'{"email": "ada"}']))
+def test_no_address_survives_whatever_surrounds_it(rest: bytes, personal: bytes) -> None:
+    found = rejects.kept(rest + personal, SECRET)
+    assert b"ada.l@example.org" not in found.raw
+    assert found.whole == (found.raw == rest + personal)
+    if personal.startswith(b"{") and not rest:
+        assert b'"ada"' not in found.raw
+
+
+def test_the_same_value_is_recognised_by_its_hash_and_long_items_are_cut() -> None:
+    one, two = (rejects.kept(json.dumps({"a": {"phone": "1"}, "b": n}).encode(), SECRET) for n in (1, 2))
+    assert json.loads(one.raw)["a"] == json.loads(two.raw)["a"]
+    long = rejects.kept(b"x" * 1_000_000, SECRET)
+    assert (len(long.raw), long.whole) == (rejects.RAW_LIMIT, False)
+
+
+@pytest.mark.parametrize("name", ["order", "unsubscribed"])
+def test_kinds_that_are_known_everywhere_cannot_be_declared_anew(feedback: httpx.Client, name: str) -> None:
+    assert feedback.put(f"/v1/kinds/{name}", json={}).status_code == 409
+
+
+def test_all_kinds_are_listed_with_what_they_need(feedback: httpx.Client) -> None:
+    listed = {kind["name"]: kind for kind in feedback.get("/v1/kinds", params={"limit": 1000}).json()["items"]}
+    assert {"order", "search", "reading", "complained"} <= set(listed)
+    assert listed["bounced"]["properties"]["bounce"]["allowed"] == ["hard", "soft"]
+    assert feedback.get("/v1/kinds/order").json() == listed["order"]
+    assert feedback.get("/v1/kinds/teleported").status_code == 404
