@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
+from uuid import uuid4
 
 import psycopg
 import sqlalchemy as sa
@@ -80,7 +81,7 @@ def confinement() -> list[str]:
 @contextmanager
 def own_database(server: str) -> Iterator[str]:
     """The owner's address of an empty database, in a server that others may use as well."""
-    name = f"attune_deployed_{os.getpid()}"
+    name = f"attune_deployed_{uuid4().hex}"
     with psycopg.connect(libpq_url(server), autocommit=True) as connection:
         connection.execute(f"create database {name}")
         try:
