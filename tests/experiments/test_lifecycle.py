@@ -1,0 +1,154 @@
+"""The life of an experiment: what may follow what, what is frozen, and what is refused with a pointer."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.experiments.conftest import ARMS, created
+
+
+def test_the_life_goes_from_draft_to_archive(experiments, experiment):
+    key = experiment(start=False)["key"]
+    for move, state in [
+        ("start", "running"), ("start", "running"), ("pause", "paused"), ("start", "running"),
+        ("stop", "stopped"), ("stop", "stopped"), ("archive", "archived"),
+    ]:  # fmt: skip
+        answer = experiments.post(f"/v1/experiments/{key}/{move}")
+        assert (answer.status_code, answer.json()["state"]) == (200, state)
+    for move in ("start", "pause", "stop"):
+        answer = experiments.post(f"/v1/experiments/{key}/{move}")
+        assert (answer.status_code, answer.json()["type"]) == (409, "urn:attune:problem:wrong-state")
+
+
+def test_start_freezes_the_design_and_assigns_nobody(experiments, experiment, metric):
+    key = metric("frozen")
+    found = experiment(metrics={"primary": key})
+    assert found["design_digest"] is not None
+    assert experiments.get(f"/v1/experiments/{found['key']}/assignments").text == ""
+    other = {
+        "key": found["key"], "hypothesis": "A mail helps.", "metrics": {"primary": key}, "method": "group_sequential",
+        "arms": [{"key": "nobody", "weight": 0.9, "control": True}, {"key": "mail", "weight": 0.1}],
+    }  # fmt: skip
+    answer = experiments.post("/v1/experiments", json=other)
+    assert (answer.status_code, answer.json()["type"]) == (409, "urn:attune:problem:experiment-exists")
+
+
+def test_two_starts_at_once_give_one_design(experiments, experiment):
+    key = experiment(start=False)["key"]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: experiments.post(f"/v1/experiments/{key}/start"), range(8)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.json()["started_at"] for answer in answers}) == 1
+    assert len({answer.json()["design_digest"] for answer in answers}) == 1
+
+
+def test_creating_twice_gives_the_same_experiment(experiments, metric, unique):
+    body = {
+        "key": f"twice-{unique}", "hypothesis": "h", "arms": ARMS, "metrics": {"primary": metric()},
+        "planned_size": 100,
+    }  # fmt: skip
+    with ThreadPoolExecutor(4) as pool:
+        found = [
+            created(answer) for answer in pool.map(lambda _: experiments.post("/v1/experiments", json=body), range(4))
+        ]
+    assert len({each["id"] for each in found}) == 1
+    assert experiments.get(f"/v1/experiments/{found[0]['id']}").json()["key"] == body["key"]
+    assert (found[0]["method"], found[0]["arms"][1]["contact"]) == ("confidence_sequence", True)
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"arms": [{**ARMS[0], "weight": -0.5}, {**ARMS[1], "weight": 1.5}]}, "/arms/0/weight"),
+        ({"arms": [{**ARMS[0], "weight": 0.5}, {**ARMS[1], "weight": 0.4}]}, "/arms"),
+        ({"arms": [ARMS[0], {**ARMS[1], "control": True}]}, "/arms"),
+        ({"arms": [ARMS[1], {**ARMS[1], "key": "x"}]}, "/arms"),
+        ({"arms": [ARMS[0], {**ARMS[1], "key": "nobody"}]}, "/arms"),
+        ({"arms": [ARMS[0]]}, "/arms"),
+        ({"arms": "mail"}, "/arms"),
+        ({"arms": [ARMS[0], {**ARMS[1], "cost_per_contact": "-1"}]}, "/arms/1/cost_per_contact"),
+        ({"arms": [ARMS[0], {**ARMS[1], "cost_per_contact": "1e400"}]}, "/arms/1/cost_per_contact"),
+        ({"alpha": 0}, "/alpha"),
+        ({"alpha": "much"}, "/alpha"),
+        ({"metrics": {"primary": "no-such-metric"}}, "/metrics/primary"),
+        ({"metrics": {"primary": "a", "secondary": ["a"]}}, "/metrics"),
+        ({"key": "no spaces"}, "/key"),
+        ({"key": "x" * 101}, "/key"),
+        ({"hypothesis": ""}, "/hypothesis"),
+        ({"hypothesis": "a\x00b"}, "/hypothesis"),
+        ({"planned_size": None}, ""),
+        ({"split": "exact"}, ""),
+        ({"method": "guess"}, "/method"),
+        ({"layer": "one"}, "/layer"),
+        ({"unit": "household"}, "/unit"),
+    ],
+)
+def test_a_bad_design_is_refused_at_the_field(experiments, metric, unique, change, pointer):
+    body = {
+        "key": f"bad-{unique}", "hypothesis": "h", "arms": ARMS, "metrics": {"primary": metric()}, "planned_size": 100,
+    }  # fmt: skip
+    answer = experiments.post("/v1/experiments", json=body | change)
+    assert answer.status_code == 422, answer.text
+    assert pointer in [error["pointer"] for error in answer.json()["errors"]]
+    assert experiments.get(f"/v1/experiments/{body['key']}").status_code == 404
+
+
+def test_an_unknown_list_or_campaign_is_refused_at_the_field(audience, experiments, metric, unique):
+    body = {"key": f"bad-{unique}", "hypothesis": "h", "arms": ARMS, "metrics": {"primary": metric()}}
+    for change, pointer in (
+        ({"target_list_id": "01900000-0000-7000-8000-000000000000"}, "/target_list_id"),
+        ({"campaign": f"none-{unique}", "planned_size": 10}, "/campaign"),
+    ):
+        answer = experiments.post("/v1/experiments", json=body | change)
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer)
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"kind": "ratio"}, "/kind"),
+        ({"window_days": 0}, "/window_days"),
+        ({"window_days": 10**9}, "/window_days"),
+        ({"event": "Order; drop table"}, "/event"),
+        ({"events": [{"event": "order"}]}, ""),
+        ({"margin": 0.5}, ""),
+        ({"currency": "EUR"}, ""),
+        ({"cap": "-1", "kind": "revenue"}, "/cap"),
+        ({"where": {"category": {"is": "within_last", "value": 3}}}, "/where/category"),
+        ({"where": {"category": {"is": "like", "value": "x"}}}, "/where/category/is"),
+        ({"where": {"category": "jackets"}}, "/where/category"),
+        ({"cuped_days": 30}, "/cuped_days"),
+    ],
+)
+def test_a_bad_metric_is_refused_at_the_field(experiments, unique, change, pointer):
+    body = {"key": f"bad-{unique}", "kind": "proportion", "event": "order", "window_days": 14}
+    answer = experiments.post("/v1/metrics", json=body | change)
+    assert answer.status_code == 422, answer.text
+    assert pointer in [error["pointer"] for error in answer.json()["errors"]]
+
+
+def test_a_metric_that_exists_with_another_meaning_is_a_conflict(experiments, metric):
+    key = metric()
+    body = {"key": key, "kind": "proportion", "event": "view", "window_days": 14}
+    assert experiments.post("/v1/metrics", json=body).status_code == 409
+    assert experiments.put(f"/v1/metrics/{key}", json=body).json()["version"] == 2
+    assert experiments.put(f"/v1/metrics/{key}", json=body).json()["version"] == 2
+    assert [each["version"] for each in experiments.get(f"/v1/metrics/{key}/versions").json()] == [2, 1]
+
+
+def test_experiments_are_listed_newest_first_in_pages(experiments, experiment):
+    keys = [experiment(f"page{n}", start=False)["key"] for n in range(3)]
+    first = experiments.get("/v1/experiments", params={"limit": 2}).json()
+    assert [each["key"] for each in first["items"]] == [keys[2], keys[1]]
+    second = experiments.get("/v1/experiments", params={"limit": 1, "cursor": first["next_cursor"]})
+    assert second.json()["items"][0]["key"] == keys[0]
+    other = experiments.get("/v1/metrics", params={"limit": 2, "cursor": first["next_cursor"]})
+    assert (other.status_code, other.json()["errors"][0]["pointer"]) == (422, "#query/cursor")
+
+
+def test_a_draft_has_neither_results_nor_assignments_to_make(experiments, experiment):
+    key = experiment(start=False)["key"]
+    assert experiments.get(f"/v1/experiments/{key}/results").status_code == 409
+    assert experiments.post(f"/v1/experiments/{key}/looks").status_code == 409
+    assert experiments.post(f"/v1/experiments/{key}/assignments").status_code == 409
+    assert experiments.get(f"/v1/experiments/{key}/decision").status_code == 409
