@@ -1,0 +1,390 @@
+"""Segments over HTTP, against the real service and a real Postgres."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+import sqlalchemy as sa
+
+YESTERDAY = datetime.now(UTC) - timedelta(days=1)
+EVENT = sa.text("""
+    insert into feedback.event (customer_id, event_id, kind, category, occurred_at, received_at, value, properties,
+                                batch_id)
+    values (:customer, :event, 'order', :category, :at, :at, :value, jsonb_build_object('category', :category), 0)
+""")
+TRAITS = sa.text("""
+    update audience.customer as c
+       set traits = jsonb_build_object('clv', jsonb_build_object('value', :clv, 'computed_at', :at, 'model', 'test'))
+     where c.customer_id = :customer
+""")
+
+
+@pytest.fixture
+def shop(load, owner_engine, unique) -> dict[str, str]:
+    """Ann (30, Lyon, two jackets), Bob (50, Porto, one shoe) and Cleo (nothing known): short name → customer id."""
+    people = {name: f"{unique}-{name}" for name in ("ann", "bob", "cleo")}
+    marked = {"surname": unique}
+    load(
+        [
+            {"customer_id": people["ann"], "attributes": {**marked, "age": 30, "city": "Lyon", "born": "1996-02-29"}},
+            {"customer_id": people["bob"], "attributes": {**marked, "age": 50, "city": "Porto"}},
+            {"customer_id": people["cleo"], "attributes": marked},
+        ]
+    )
+    events = [("ann", "1", "jackets", 120), ("ann", "2", "jackets", 80), ("bob", "1", "shoes", 60)]
+    with owner_engine.begin() as connection:
+        for name, event, category, value in events:
+            row = {"customer": people[name], "event": event, "category": category, "value": value, "at": YESTERDAY}
+            connection.execute(EVENT, row)
+        for name, clv in (("ann", 100), ("bob", 10)):
+            connection.execute(TRAITS, {"customer": people[name], "clv": clv, "at": YESTERDAY.isoformat()})
+    return people
+
+
+@pytest.fixture
+def made(audience, unique):
+    """Make a segment under a key of this test's own; gives the segment."""
+
+    def make(key: str, definition: dict, status: int = 201, **more) -> dict:
+        answer = audience.post("/v1/segments", json={"key": f"{unique}-{key}", "definition": definition, **more})
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    return make
+
+
+@pytest.fixture
+def among(unique):
+    """A definition held to the customers of this test."""
+    return lambda *clauses: {"all": [{"attribute": "surname", "is": "eq", "value": unique}, *clauses]}
+
+
+JACKETS = {
+    "event": "order",
+    "where": {"category": {"is": "eq", "value": "jackets"}},
+    "measure": "count",
+    "is": "gte",
+    "value": 2,
+    "within_days": 30,
+}
+
+
+def members(audience: httpx.Client, segment: dict, **params) -> list[str]:
+    answer = audience.get(f"/v1/segments/{segment['id']}/members", params=params)
+    assert answer.status_code == 200, answer.text
+    return [item["customer_id"] for item in answer.json()["items"]]
+
+
+def pointers(answer: httpx.Response) -> list[str]:
+    assert answer.headers["content-type"] == "application/problem+json"
+    return [error["pointer"] for error in answer.json()["errors"]]
+
+
+def test_a_segment_is_found_by_key_and_id_and_says_what_it_means(audience, made):
+    segment = made("young", {"attribute": "age", "is": "lt", "value": 40}, name="Young")
+    assert (segment["version"], segment["name"]) == (1, "Young")
+    assert segment["sentence"] == "Customers for whom age is below 40."
+    for reference in (segment["key"], segment["id"]):
+        assert audience.get(f"/v1/segments/{reference}").json() == segment
+    assert audience.get("/v1/segments/nobody-made-this").status_code == 404
+    assert audience.get("/v1/segments/'; drop table audience.segment; --").status_code == 404
+
+
+def test_segments_are_listed_page_by_page_and_a_cursor_serves_its_own_query_only(audience, made):
+    mine = [made(f"page-{n}", {"attribute": "age", "is": "lt", "value": n})["id"] for n in range(3)]
+    seen, cursor = [], None
+    while True:
+        page = audience.get("/v1/segments", params={"limit": 2} | ({"cursor": cursor} if cursor else {})).json()
+        seen += [item["id"] for item in page["items"]]
+        if page["next_cursor"] is None:
+            break
+        cursor = page["next_cursor"]
+    assert [one for one in seen if one in mine] == mine
+    assert audience.get("/v1/cutoffs", params={"limit": 2, "cursor": cursor}).status_code == 422
+
+
+def test_members_are_those_whom_every_clause_means(audience, made, shop, among):
+    jackets = made("jackets", among(JACKETS))
+    assert members(audience, jackets) == [shop["ann"]]
+    others = made("others", among({"not": JACKETS}))
+    assert members(audience, others) == [shop["bob"], shop["cleo"]]
+    elsewhere = made("elsewhere", among({"attribute": "city", "is": "ne", "value": "Lyon"}))
+    assert members(audience, elsewhere) == [shop["bob"], shop["cleo"]]
+
+
+def test_members_come_alike_as_pages_ndjson_and_csv(audience, made, shop, among):
+    segment = made("all", among())
+    where = f"/v1/segments/{segment['key']}/members"
+    pages, cursor = [], None
+    while cursor is not None or not pages:
+        page = audience.get(where, params={"limit": 1} | ({"cursor": cursor} if cursor else {})).json()
+        pages += [item["customer_id"] for item in page["items"]]
+        cursor = page["next_cursor"]
+    rows = audience.get(where, headers={"Accept": "application/x-ndjson"}).text.splitlines()
+    table = audience.get(where, headers={"Accept": "text/csv"}).text.split()
+    assert pages == sorted(shop.values()) == [json.loads(row)["customer_id"] for row in rows] == table[1:]
+    assert table[0] == "customer_id"
+
+
+def test_a_stream_of_nobodys_segment_is_a_404_and_no_broken_stream(audience):
+    answer = audience.get("/v1/segments/nobody-made-this/members", headers={"Accept": "text/csv"})
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
+def test_as_of_sees_only_what_had_happened_by_then(audience, made, shop, among):
+    segment = made("jackets-then", among(JACKETS))
+    assert members(audience, segment, as_of=(YESTERDAY + timedelta(hours=1)).isoformat()) == [shop["ann"]]
+    assert members(audience, segment, as_of=YESTERDAY.isoformat()) == []
+    assert (
+        audience.get(f"/v1/segments/{segment['id']}/members", params={"as_of": "9999-01-01T00:00:00Z"}).status_code
+        == 422
+    )
+
+
+def test_a_preview_counts_every_clause_and_stores_nothing(audience, shop, among, everything_stored):
+    before = everything_stored()
+    definition = among(JACKETS, {"attribute": "city", "is": "ne", "value": "Porto"})
+    answer = audience.post("/v1/segments:preview", json={"definition": definition})
+    assert answer.status_code == 200, answer.text
+    found = answer.json()
+    assert (found["count"], found["sample"]) == (1, [shop["ann"]])
+    assert found["share"] == pytest.approx(1 / found["known"])
+    counts = {clause["path"]: clause for clause in found["clauses"]}
+    assert list(counts) == ["", "/all/0", "/all/1", "/all/2"]
+    assert counts[""]["count"] == 1
+    assert counts["/all/0"]["count"] == 3
+    assert found["sql_ms"] > 0
+    assert everything_stored() == before
+
+
+def test_a_preview_says_how_many_are_meant_only_because_nothing_is_known(audience, shop, unique):
+    elsewhere = {"attribute": "surname", "is": "ne", "value": unique}
+    found = audience.post("/v1/segments:preview", json={"definition": elsewhere}).json()
+    assert found["count"] == found["known"] - 3
+    unmarked = {"attribute": "surname", "is": "missing"}
+    missing = audience.post("/v1/segments:preview", json={"definition": unmarked}).json()["count"]
+    assert found["clauses"][0]["missing"] == missing
+
+
+def test_a_preview_that_takes_too_long_points_at_the_slowest_clause(audience):
+    cheap = [{"attribute": "age", "is": "gt", "value": n} for n in range(100)]
+    dear = {"event": "order", "measure": "distinct", "of": "category", "is": "gt", "value": 5}
+    body = {"definition": {"any": [*cheap, {"not": dear}]}, "timeout_ms": 1}
+    answer = audience.post("/v1/segments:preview", json=body)
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["type"].endswith("preview-too-slow")
+    assert pointers(answer) == ["/definition/any/100/not"]
+
+
+def test_a_revision_keeps_the_old_version_and_the_same_definition_changes_nothing(audience, made, shop, among):
+    segment = made("revised", among({"attribute": "age", "is": "lt", "value": 40}))
+    where = f"/v1/segments/{segment['key']}"
+    wider = {"definition": among({"attribute": "age", "is": "lt", "value": 60}), "note": "wider"}
+    second = audience.put(where, json=wider).json()
+    assert second["version"] == 2
+    assert members(audience, second) == [shop["ann"], shop["bob"]]
+    assert audience.put(where, json=wider).json() == second
+    versions = audience.get(f"{where}/versions").json()["items"]
+    assert [(one["version"], one["note"]) for one in versions] == [(2, "wider"), (1, None)]
+    assert versions[1]["definition"] == segment["definition"]
+
+
+def test_a_revision_based_on_a_passed_version_is_refused(audience, made):
+    segment = made("contested", {"attribute": "age", "is": "lt", "value": 40})
+
+    def revise(limit: int) -> int:
+        body = {"definition": {"attribute": "age", "is": "lt", "value": limit}, "based_on": 1}
+        return audience.put(f"/v1/segments/{segment['id']}", json=body).status_code
+
+    with ThreadPoolExecutor(4) as threads:
+        statuses = list(threads.map(revise, range(50, 54)))
+    assert sorted(statuses) == [200, 409, 409, 409]
+    assert audience.get(f"/v1/segments/{segment['id']}").json()["version"] == 2
+
+
+def test_two_makers_of_one_key_make_one_segment(audience, unique):
+    body = {"key": f"{unique}-twice", "definition": {"attribute": "age", "is": "lt", "value": 40}}
+    with ThreadPoolExecutor(4) as threads:
+        statuses = list(threads.map(lambda _: audience.post("/v1/segments", json=body).status_code, range(4)))
+    assert sorted(statuses) == [201, 409, 409, 409]
+
+
+def test_a_repeated_call_with_its_idempotency_key_gives_the_first_answer(audience, unique):
+    body = {"key": f"{unique}-once", "definition": {"attribute": "age", "is": "lt", "value": 40}}
+    first, again = (audience.post("/v1/segments", json=body, headers={"Idempotency-Key": unique}) for _ in range(2))
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert first.json() == again.json()
+
+
+def test_an_explanation_agrees_with_membership_and_shows_what_was_found(audience, made, shop, among):
+    segment = made("explained", among(JACKETS, {"not": {"attribute": "city", "is": "eq", "value": "Porto"}}))
+    inside = members(audience, segment)
+    for customer in shop.values():
+        told = audience.get(f"/v1/segments/{segment['key']}/explain/{customer}").json()
+        assert told["member"] is (customer in inside)
+    told = audience.get(f"/v1/segments/{segment['key']}/explain/{shop['bob']}").json()
+    verdicts = {one["path"]: (one["satisfied"], one["found"]) for one in told["clauses"]}
+    assert verdicts["/all/1"] == (False, 0)
+    assert verdicts["/all/2/not"] == (True, "Porto")
+    assert audience.get(f"/v1/segments/{segment['key']}/explain/nobody").status_code == 404
+
+
+def test_overlap_says_how_many_are_shared(audience, made, shop, among):
+    first = made("o1", among({"attribute": "age", "is": "exists"}))
+    second = made("o2", among(JACKETS))
+    third = made("o3", among({"attribute": "age", "is": "missing"}))
+    answer = audience.get(f"/v1/segments/{first['key']}/overlap", params={"with": f"{second['key']},{third['id']}"})
+    assert answer.json() == {
+        "segment": first["key"],
+        "count": 2,
+        "with": [
+            {"segment": second["key"], "count": 1, "both": 1, "share": 1.0, "jaccard": 0.5},
+            {"segment": third["key"], "count": 1, "both": 0, "share": 0.0, "jaccard": 0.0},
+        ],
+    }
+    assert audience.get(f"/v1/segments/{first['key']}/overlap", params={"with": ","}).status_code == 422
+
+
+def test_segments_of_segments_follow_their_revisions(audience, made, shop, among):
+    inner = made("inner", among({"attribute": "age", "is": "lt", "value": 40}))
+    outer = made("outer", among({"not": {"segment": inner["key"]}}))
+    assert members(audience, outer) == [shop["bob"], shop["cleo"]]
+    body = {"definition": among({"attribute": "age", "is": "missing"})}
+    audience.put(f"/v1/segments/{inner['key']}", json=body)
+    assert members(audience, outer) == [shop["ann"], shop["bob"]]
+
+
+def test_a_circle_is_refused_by_name_and_changes_nothing(audience, made):
+    inner = made("in", {"attribute": "age", "is": "lt", "value": 40})
+    outer = made("out", {"not": {"segment": inner["id"]}})
+    answer = audience.put(f"/v1/segments/{inner['key']}", json={"definition": {"segment": outer["key"]}})
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [
+        {
+            "pointer": "/definition/segment",
+            "detail": f"the segment refers to itself: {inner['key']} → {outer['key']} → {inner['key']}",
+        }
+    ]
+    assert audience.get(f"/v1/segments/{inner['key']}").json() == inner
+
+
+def test_two_revisions_at_once_cannot_close_a_circle(audience, made):
+    plain = {"attribute": "age", "is": "lt", "value": 40}
+    pairs = [(made(f"left{n}", plain)["key"], made(f"right{n}", plain)["key"]) for n in range(3)]
+    moves = [move for left, right in pairs for move in ((left, right), (right, left))]
+
+    def refer(move: tuple[str, str]) -> int:
+        return audience.put(f"/v1/segments/{move[0]}", json={"definition": {"segment": move[1]}}).status_code
+
+    with ThreadPoolExecutor(6) as threads:
+        statuses = list(threads.map(refer, moves))
+    assert [sorted(statuses[n : n + 2]) for n in (0, 2, 4)] == [[200, 422]] * 3
+
+
+@pytest.mark.parametrize(
+    ("definition", "pointer"),
+    [
+        ({"segment": "nobody-made-this"}, "/definition/segment"),
+        ({"attribute": "nobody_declared_this", "is": "exists"}, "/definition/attribute"),
+        ({"attribute": "age", "is": "eq", "value": "30"}, "/definition/value"),
+        ({"all": [{"event": "order", "where": {"tint": {"is": "exists"}}}]}, "/definition/all/0/where/tint"),
+        ({"all": [{"trait": "clv", "is": "gte", "cutoff": "clv:nothing"}]}, "/definition/all/0/cutoff"),
+        ({"all": [{"sequence": []}]}, "/definition/all/0/sequence"),
+        ({"all": []}, "/definition/all"),
+        ("age > 30", "/definition"),
+    ],
+)
+def test_a_bad_definition_is_refused_at_its_place_wherever_it_comes_in(audience, made, unique, definition, pointer):
+    kept = made("kept", {"attribute": "age", "is": "exists"})
+    answers = [
+        audience.post("/v1/segments", json={"key": f"{unique}-bad", "definition": definition}),
+        audience.put(f"/v1/segments/{kept['key']}", json={"definition": definition}),
+        audience.post("/v1/segments:preview", json={"definition": definition}),
+    ]
+    assert [answer.status_code for answer in answers] == [422] * 3
+    assert [pointers(answer) for answer in answers] == [[pointer]] * 3
+    assert audience.get(f"/v1/segments/{kept['key']}").json() == kept
+    assert audience.get(f"/v1/segments/{unique}-bad").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"definition": {"attribute": "age", "is": "eq", "value": NaN}}',
+        b'{"definition": {"attribute": "age", "is": "eq", "value": Infinity}}',
+        b'{"definition": {"attribute": "city", "is": "eq", "value": "a\\u0000b"}}',
+        b'{"definition": {"attribute": "city", "is": "eq", "value": "\\ud83d"}}',
+        b'{"definition": {"attribute": "city", "is": "eq", "value": "\xff"}}',
+        b'{"definition": ' + b'{"not": ' * 5000 + b"{}" + b"}" * 5000 + b"}",
+        b'{"definition": ' + b"[" * 200_000 + b"]" * 200_000 + b"}",
+        b'{"definition": {"attribute": "age", "is": "eq", "value": 1' + b"0" * 5000 + b"}}",
+        b'{"definition": {"attribute": "age", "is": "exists"}, "as_of": "2026-01-01T00:00:00"}',
+        b'{"definition": {"attribute": "age", "is": "exists"}, "unknown": 1}',
+    ],
+)
+def test_bodies_that_are_no_preview_are_refused_and_never_an_error_of_ours(audience, raw):
+    answer = audience.post("/v1/segments:preview", content=raw, headers={"Content-Type": "application/json"})
+    assert answer.status_code in (400, 422), answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    "text", ["'; drop table audience.customer; --", "%", "_", "\\", "🧥 manteau", "a' or '1'='1", "$1"]
+)
+def test_texts_are_compared_and_never_run(audience, load, made, unique, text):
+    load(
+        [
+            {"customer_id": f"{unique}-it", "attributes": {"surname": unique, "city": f"x{text}y"}},
+            {"customer_id": f"{unique}-other", "attributes": {"surname": unique, "city": "Lyon"}},
+        ]
+    )
+    clauses = [
+        {"attribute": "surname", "is": "eq", "value": unique},
+        {"attribute": "city", "is": "contains", "value": text},
+    ]
+    segment = made("text", {"all": clauses})
+    assert members(audience, segment) == [f"{unique}-it"]
+    assert audience.get(f"/v1/segments/{segment['key']}").json()["definition"]["all"][1]["value"] == text
+    nobody = {"event": "order", "where": {"category": {"is": "eq", "value": text}}}
+    assert audience.post("/v1/segments:preview", json={"definition": nobody}).json()["count"] == 0
+
+
+def test_two_hundred_clauses_of_every_kind_are_counted(audience, shop):
+    kinds = [
+        {"attribute": "age", "is": "gt", "value": 3, "filled": True},
+        {"trait": "clv", "is": "gt", "value": 3},
+        {"consent": "email", "purpose": "marketing"},
+    ]
+    many = [{"event": "order", "is": "gte", "value": n, "within_days": n} for n in range(1, 97)]
+    definition = {"any": [{"all": [*kinds, *many]}, {"not": {"all": [*kinds, *many[:91]]}}]}
+    answer = audience.post("/v1/segments:preview", json={"definition": definition, "timeout_ms": 60_000})
+    assert answer.status_code == 200, answer.text
+    assert len(answer.json()["clauses"]) == 199
+
+
+def test_a_cutoff_is_stored_with_its_date_and_moves_nobody_later(audience, made, shop, among, owner_engine):
+    stored = audience.post("/v1/cutoffs", json={"trait": "clv", "name": "top50", "top_share": 0.5})
+    assert stored.status_code == 201, stored.text
+    clause = {"trait": "clv", "is": "gte", "cutoff": "clv:top50"}
+    segment = made("cut", among(clause))
+    before = members(audience, segment)
+    assert shop["bob"] not in before
+    with owner_engine.begin() as connection:
+        connection.execute(TRAITS, {"customer": shop["cleo"], "clv": 10**6, "at": YESTERDAY.isoformat()})
+    assert members(audience, segment) == sorted([*before, shop["cleo"]])
+    assert "clv" in {one["trait"] for one in audience.get("/v1/cutoffs").json()["items"]}
+    too_early = {"definition": clause, "as_of": YESTERDAY.isoformat()}
+    assert pointers(audience.post("/v1/segments:preview", json=too_early)) == ["/definition/cutoff"]
+    nothing = audience.post("/v1/cutoffs", json={"trait": "nobody_has_it", "name": "top50", "top_share": 0.5})
+    assert pointers(nothing) == ["/trait"]
+
+
+def test_writing_needs_the_scope(audience, unique):
+    body = {"key": f"{unique}-x", "definition": {"attribute": "age", "is": "exists"}}
+    anonymous = httpx.post(f"{audience.base_url}v1/segments", json=body)
+    assert anonymous.status_code == 401
