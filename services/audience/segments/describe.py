@@ -95,7 +95,7 @@ def _compared(operator: Operator, value: Any, *, quoted: bool = True) -> str:
     if operator in (Operator.IN, Operator.NOT_IN):
         word = "or" if operator is Operator.IN else "nor"
         return template.format(f" {word} ".join(_shown(item) for item in value))
-    items = value if isinstance(value, list) else [value]
+    items = value if isinstance(value, list) else [] if value is None else [value]
     return template.format(*(_shown(item) if quoted else item for item in items))
 
 
