@@ -22,7 +22,7 @@ PULLED = sa.text("""
               from jsonb_each(s.traits) as t
              where jsonb_typeof(t.value) in ('number', 'string', 'boolean'))
       from published.feedback_scores as s
-     where s.source = :source and s.run_id = :run
+     where s.source = :source and s.run_id = :run and s.computed_at is not null
 """)
 UPSERT = sa.text("""
     with written as (

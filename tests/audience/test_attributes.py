@@ -1,0 +1,175 @@
+"""The attribute catalogue, and how gaps are filled."""
+
+import json
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.audience import catalogue as rules
+from services.audience.queries import attributes as queries
+from services.audience.supplement import fill_value, suits
+from shared.contracts.audience import AttributeType, NewAttribute, Supplement
+from shared.db import Db
+
+INSERT = sa.text("""
+    insert into audience.customer (customer_id, attributes, known_at, updated_at)
+    values (:id, jsonb_build_object('statistic_of_test', cast(:value as jsonb)), now(), now())
+""")
+
+
+def declared(audience, name, **definition):
+    return audience.put(f"/v1/attributes/{name}", json=definition)
+
+
+def test_an_attribute_is_declared_shown_and_listed(audience, unique):
+    name = f"a_{unique}"
+    body = {"type": "number", "unit": "EUR", "description": "Spent", "allowed": {"minimum": 0}, "personal": False}
+    assert declared(audience, name, **body).status_code == 200
+    found = audience.get(f"/v1/attributes/{name}").json()
+    assert {key: found[key] for key in body} == body | {"allowed": {"minimum": 0.0, "maximum": None}}
+    names, cursor = [], None
+    while True:
+        page = audience.get("/v1/attributes", params={"limit": 2} | ({"cursor": cursor} if cursor else {})).json()
+        names += [one["name"] for one in page["items"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert name in names
+    assert names == sorted(set(names))
+
+
+def test_completeness_is_the_share_of_customers_who_have_a_value(audience, load, unique):
+    name = f"a_{unique}"
+    declared(audience, name, type="boolean")
+    load([{"customer_id": f"{unique}-{i}", "attributes": {name: True} if i else {}} for i in range(3)])
+    found = audience.get(f"/v1/attributes/{name}").json()
+    assert found["known"] == 2
+    assert found["completeness"] == 2 / found["customers"]
+
+
+def test_a_type_stays_while_customers_have_values(audience, load, unique):
+    name = f"a_{unique}"
+    declared(audience, name, type="text")
+    load([{"customer_id": unique, "attributes": {name: "x"}}])
+    assert declared(audience, name, type="number").status_code == 409
+    load([{"customer_id": unique, "attributes": {name: None}}])
+    assert declared(audience, name, type="number").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("definition", "pointer"),
+    [
+        ({"type": "colour"}, "/type"),
+        ({}, "/type"),
+        ({"type": "text", "allowed": []}, "/allowed/list[union[bool,int,float,function-after[_without_nul(), str]]]"),
+        ({"type": "text", "allowed": ["a", 1]}, "/allowed/1"),
+        ({"type": "text", "allowed": {"minimum": 1}}, "/allowed"),
+        ({"type": "number", "supplement": {"method": "guess"}}, "/supplement/method"),
+        ({"type": "text", "supplement": {"method": "mean"}}, "/supplement/method"),
+        ({"type": "text", "supplement": {"method": "median"}}, "/supplement/method"),
+        ({"type": "number", "allowed": [1, 2], "supplement": {"method": "mean"}}, "/supplement/method"),
+        ({"type": "number", "supplement": {"method": "constant", "value": "x"}}, "/supplement/value"),
+        ({"type": "number", "supplement": {"method": "constant"}}, "/supplement"),
+        ({"type": "number", "supplement": {"method": "mode", "value": 1}}, "/supplement"),
+        ({"type": "number", "colour": 1}, "/colour"),
+    ],
+)
+def test_a_definition_that_contradicts_itself_is_refused_at_its_field(audience, unique, definition, pointer):
+    answer = declared(audience, f"a_{unique}", **definition)
+    assert answer.status_code == 422
+    pointers = {error["pointer"] for error in answer.json()["errors"]}
+    assert any(one == pointer or one.startswith("/allowed/") for one in pointers)
+    assert audience.get(f"/v1/attributes/a_{unique}").status_code == 404
+
+
+@pytest.mark.parametrize("name", ["1st", "with space", "a;drop", "x" * 101, "é"])
+def test_a_name_that_is_none_is_refused(audience, name):
+    assert declared(audience, name, type="text").status_code == 422
+
+
+def test_gaps_are_filled_apart_from_what_was_told_and_reported(audience, load, unique):
+    age, tier = f"age_{unique}", f"tier_{unique}"
+    declared(audience, age, type="number", supplement={"method": "constant", "value": 40})
+    declared(audience, tier, type="text", supplement={"method": "constant", "value": "basic"})
+    report = load(
+        [
+            {"customer_id": f"{unique}-1", "attributes": {age: 20}},
+            {"customer_id": f"{unique}-2", "attributes": {tier: "gold"}},
+            {"customer_id": f"{unique}-3"},
+        ]
+    )
+    assert (report["supplemented"][age], report["supplemented"][tier]) == (2, 2)
+    first = audience.get(f"/v1/customers/{unique}-1").json()
+    assert first["attributes"] == {age: 20}
+    assert first["filled"][tier] == "basic"
+    assert age not in first["filled"]
+    load([{"customer_id": f"{unique}-3", "attributes": {age: 50}}])
+    third = audience.get(f"/v1/customers/{unique}-3").json()
+    assert (third["attributes"], age in third["filled"], third["filled"][tier]) == ({age: 50}, False, "basic")
+    load([{"customer_id": f"{unique}-3", "attributes": {age: None}}])
+    assert audience.get(f"/v1/customers/{unique}-3").json()["filled"][age] == 40
+
+
+def test_a_statistic_fills_the_gaps_of_everybody_once_the_job_has_run(audience, load, work, unique):
+    age = f"age_{unique}"
+    declared(audience, age, type="number")
+    load([{"customer_id": f"{unique}-{i}", "attributes": {age: value}} for i, value in enumerate([10, 20, 90, 100])])
+    load([{"customer_id": f"{unique}-gap"}])
+    declared(audience, age, type="number", supplement={"method": "median"})
+    work("audience")
+    assert audience.get(f"/v1/customers/{unique}-gap").json()["filled"][age] == 20
+    assert audience.get(f"/v1/attributes/{age}").json()["fill_value"] == 20
+    declared(audience, age, type="number", supplement={"method": "mean"})
+    work("audience")
+    assert audience.get(f"/v1/customers/{unique}-gap").json()["filled"][age] == 55
+    declared(audience, age, type="number")
+    work("audience")
+    assert age not in audience.get(f"/v1/customers/{unique}-gap").json()["filled"]
+
+
+def test_a_large_load_fills_its_gaps_with_what_it_brought(audience, load, unique):
+    age = f"age_{unique}"
+    declared(audience, age, type="number", supplement={"method": "median"})
+    rows = [{"customer_id": f"{unique}-{i}", "attributes": {age: i} if i % 2 else {}} for i in range(6000)]
+    report = load(rows)
+    assert report["supplemented"][age] == 3000
+    assert audience.get(f"/v1/customers/{unique}-0").json()["filled"][age] == 2999
+
+
+values = {
+    AttributeType.NUMBER: st.integers(-1000, 1000) | st.floats(-1e6, 1e6),
+    AttributeType.TEXT: st.sampled_from(["b", "a", "B", "é", "10", "9"]),
+    AttributeType.BOOLEAN: st.booleans(),
+}
+
+
+@given(st.data(), st.sampled_from(list(values)), st.sampled_from(["mean", "median", "mode"]))
+def test_the_database_finds_the_same_statistic_as_python(owner_engine, data, kind, method):
+    definition = NewAttribute(type=kind)
+    if not suits(method, definition):
+        return
+    known = data.draw(st.lists(values[kind], max_size=12))
+    with Db(owner_engine) as db:
+        for index, value in enumerate(known):
+            db.execute(INSERT, {"id": f"statistic-{index}", "value": json.dumps(value)})
+        found = queries.statistic(db, "statistic_of_test", method)
+        db.rollback()
+    expected = fill_value(Supplement(method=method), known)
+    if method == "mean" and known:
+        expected = pytest.approx(expected, rel=1e-9, abs=1e-9)
+    assert found == expected
+
+
+anything = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.dates().map(str)
+
+
+@given(st.sampled_from(list(AttributeType)), anything)
+def test_whatever_a_check_accepts_it_accepts_again_unchanged(kind, value):
+    check = rules.check_of(NewAttribute(type=kind))
+    try:
+        kept = check(value)
+    except ValueError:
+        return
+    assert check(kept) == kept

@@ -1,0 +1,174 @@
+"""One customer at a time: portraits, contact points, traits."""
+
+import uuid
+from urllib.parse import quote
+
+import pytest
+import sqlalchemy as sa
+
+MODEL = {"computed_at": "2024-02-01T00:00:00Z", "model": "m:1"}
+
+
+def test_put_makes_the_attributes_exactly_these_and_patch_merges(audience, catalogue, unique):
+    path = f"/v1/customers/{unique}"
+    assert audience.put(path, json={"attributes": {"age": 30, "city": "Lyon"}}).json()["attributes"]["age"] == 30
+    assert audience.put(path, json={"attributes": {"city": "Porto"}}).json()["attributes"] == {"city": "Porto"}
+    assert audience.patch(path, json={"attributes": {"age": 31}}).json()["attributes"] == {"city": "Porto", "age": 31}
+    assert audience.patch(path, json={"attributes": {"city": None}}).json()["attributes"] == {"age": 31}
+    assert audience.patch(path, json={"profiling": False}).json()["profiling"] is False
+    found = audience.get(path).json()
+    assert (found["attributes"], found["profiling"]) == ({"age": 31}, False)
+
+
+def test_repeating_a_put_changes_nothing_but_the_time(audience, catalogue, unique):
+    path, body = f"/v1/customers/{unique}", {"attributes": {"age": 30}}
+    first, second = (audience.put(path, json=body).json() for _ in range(2))
+    assert first | {"updated_at": ""} == second | {"updated_at": ""}
+
+
+def test_an_unknown_customer_is_not_found(audience, unique):
+    assert audience.get(f"/v1/customers/{unique}").status_code == 404
+    assert audience.patch(f"/v1/customers/{unique}", json={}).status_code == 404
+    assert audience.put(f"/v1/customers/{unique}/contact-points/push", json={"handle": "h"}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"attributes": {"age": "x"}}, "/attributes/age"),
+        ({"attributes": {"unknown_one": 1}}, "/attributes/unknown_one"),
+        ({"attributes": {"age": 1}, "extra": 1}, "/extra"),
+        ({"identities": {"email": "x"}}, "/identities/email"),
+        ({"consents": [{"state": "granted", "source": "s", "channel": "email"}]}, "/consents/0"),
+        ([], ""),
+    ],
+)
+def test_a_change_that_breaks_a_rule_changes_nothing(audience, catalogue, unique, body, pointer):
+    answer = audience.put(f"/v1/customers/{unique}", json=body)
+    assert answer.status_code == 422
+    assert pointer in {error["pointer"] for error in answer.json()["errors"]}
+    assert audience.get(f"/v1/customers/{unique}").status_code == 404
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"attributes": {"city": "\xff"}}'])
+def test_an_unreadable_body_is_refused(audience, catalogue, unique, content):
+    headers = {"Content-Type": "application/json"}
+    answer = audience.put(f"/v1/customers/{unique}", content=content, headers=headers)
+    assert answer.status_code in (400, 422)
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_an_address_is_no_customer_id(audience, catalogue):
+    assert audience.put("/v1/customers/ada@example.com", json={}).status_code == 422
+
+
+def test_ids_may_hold_anything_but_nul(audience, catalogue, unique):
+    strange = f"{unique} é日本😀'\"\\%;--"
+    assert audience.put(f"/v1/customers/{quote(strange, safe='')}", json={}).json()["customer_id"] == strange
+    assert audience.get("/v1/customers/a%00b").status_code == 422
+
+
+def test_a_contact_point_is_what_was_said_last(audience, load, unique):
+    load([{"customer_id": unique, "contact_points": [{"channel": "push", "handle": "device-1"}]}])
+    path = f"/v1/customers/{unique}/contact-points/push"
+    body = {"handle": "device-2", "status": "closed", "verified_at": "2024-01-01T00:00:00Z"}
+    assert audience.put(path, json=body).status_code == 200
+    point = audience.get(f"/v1/customers/{unique}").json()["contact_points"][0]
+    assert (point["handle"], point["status"]) == ("device-2", "closed")
+    assert audience.put(path, json={"handle": "ada@example.com"}).status_code == 422
+
+
+def test_customers_are_listed_by_id(audience, load, unique):
+    load([{"customer_id": f"{unique}-{i}"} for i in range(3)])
+    page = audience.get("/v1/customers", params={"limit": 2}).json()
+    assert len(page["items"]) == 2
+    ids = [one["customer_id"] for one in page["items"]]
+    assert ids == sorted(ids)
+    foreign = audience.get("/v1/campaigns", params={"cursor": page["next_cursor"]})
+    assert foreign.status_code == 422
+    assert foreign.json()["errors"][0]["pointer"] == "#query/cursor"
+
+
+def traits(audience, rows):
+    answer = audience.post("/v1/traits", json=rows)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_of_each_trait_the_newest_stays_and_unknown_customers_become_known(audience, unique):
+    report = traits(audience, [{"customer_id": unique, "traits": {"churn": 0.5, "tier": "a"}, **MODEL}])
+    assert (report["accepted"], report["new_customers"]) == (1, 1)
+    older = {"customer_id": unique, "traits": {"churn": 0.1}, **MODEL, "computed_at": "2024-01-01T00:00:00Z"}
+    newer = {"customer_id": unique, "traits": {"tier": "b"}, **MODEL, "computed_at": "2024-03-01T00:00:00Z"}
+    assert traits(audience, [newer, older])["new_customers"] == 0
+    found = audience.get(f"/v1/customers/{unique}").json()["traits"]
+    assert {name: trait["value"] for name, trait in found.items()} == {"churn": 0.5, "tier": "b"}
+    assert (found["churn"]["model"], found["churn"]["computed_at"]) == ("m:1", "2024-02-01T00:00:00Z")
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"traits": {}}, "/traits"),
+        ({"traits": {"a b": 1}}, "/traits/a b"),
+        ({"traits": {"a": [1]}}, "/traits/a"),
+        ({"traits": {"a": "ada@example.com"}}, "/traits/a"),
+        ({"computed_at": "2024-01-01T00:00:00"}, "/computed_at"),
+        ({"customer_id": ""}, "/customer_id"),
+        ({"model": ""}, "/model"),
+        ({"more": 1}, "/more"),
+    ],
+)
+def test_a_bad_row_of_traits_costs_the_others_nothing(audience, unique, change, pointer):
+    row = {"customer_id": unique, "traits": {"churn": 0.5}, **MODEL}
+    report = traits(audience, [row | change, row])
+    assert (report["rows"], report["accepted"], report["refused"]) == (2, 1, 1)
+    assert report["rejected"][0]["index"] == 0
+    assert report["rejected"][0]["pointer"].startswith(pointer)
+
+
+def test_a_run_is_taken_over_as_a_set(audience, load, unique, owner_engine):
+    load([{"customer_id": f"{unique}-1"}])
+    run = publish(owner_engine, {f"{unique}-1": '{"recency": 3, "segment": "loyal"}', f"{unique}-2": '{"recency": 9}'})
+    body = {"source": "rfm", "run": str(run)}
+    first = audience.post("/v1/traits:pull", json=body).json()
+    assert (first["customers"], first["new_customers"]) == (2, 1)
+    again = audience.post("/v1/traits:pull", json=body).json()
+    assert again["new_customers"] == 0
+    found = audience.get(f"/v1/customers/{unique}-1").json()["traits"]
+    assert {name: trait["value"] for name, trait in found.items()} == {"recency": 3, "segment": "loyal"}
+    assert (found["recency"]["model"], found["recency"]["computed_at"]) == (f"rfm:{run}", "2024-05-01T00:00:00Z")
+
+
+def publish(engine, scores):
+    run = uuid.uuid4()
+    with engine.begin() as connection:
+        connection.execute(
+            sa.text("""
+                insert into feedback.model_run (id, model, state, parameters, customers, created_at)
+                values (:run, 'rfm', 'published', jsonb_build_object('as_of', cast(:at as text)), :count, now())
+            """),
+            {"run": run, "count": len(scores), "at": "2024-05-01T00:00:00Z"},
+        )
+        for customer, found in scores.items():
+            connection.execute(
+                sa.text(
+                    "insert into feedback.score (customer_id, run_id, traits) values (:id, :run, cast(:t as jsonb))"
+                ),
+                {"id": customer, "run": run, "t": found},
+            )
+    return run
+
+
+def test_a_run_that_nobody_published_is_not_found(audience):
+    body = {"source": "rfm", "run": str(uuid.uuid4())}
+    assert audience.post("/v1/traits:pull", json=body).status_code == 404
+
+
+def test_the_published_portraits_show_what_is_told_and_derived(audience, load, unique, experiments_engine):
+    load([{"customer_id": unique, "attributes": {"age": 30}, "profiling": False}])
+    traits(audience, [{"customer_id": unique, "traits": {"churn": 0.5}, **MODEL}])
+    statement = sa.text("select * from published.audience_portraits as p where p.customer_id = :id")
+    with experiments_engine.connect() as connection:
+        row = connection.execute(statement, {"id": unique}).mappings().one()
+    assert (row["attributes"], row["traits"]["churn"]["value"], row["profiling"]) == ({"age": 30}, 0.5, False)
