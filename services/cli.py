@@ -1,6 +1,7 @@
 """The `attune` command. Each command is a few lines here; what it does stands in `stack` and `demo`."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -32,7 +33,7 @@ keys = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
 app.add_typer(replays, name="replay")
 app.add_typer(keys, name="keys")
 
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 120)
 problems = Console(stderr=True)
 
 DataDirectory = Annotated[

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import httpx
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from services.stack.target import Target
 from services.stack.trouble import Trouble
@@ -28,26 +28,33 @@ class Service:
 
     def get(self, answer: type[Answer], path: str, **parameters: str | int) -> Answer:
         """GET `path` and read the answer as what the contract says."""
-        return _read(answer, self._call("GET", path, params=parameters))
+        return self._read(answer, self._call("GET", path, params=parameters))
+
+    def find(self, answer: type[Answer], path: str) -> Answer | None:
+        """GET what may not be there."""
+        response = self._http.get(path)
+        if response.status_code == httpx.codes.NOT_FOUND:
+            return None
+        return self.get(answer, path)
 
     def post(self, answer: type[Answer], path: str, body: Body | None = None, **parameters: str | int) -> Answer:
         """POST a message and read the answer."""
-        return _read(answer, self._call("POST", path, content=_written(body), params=parameters))
+        return self._read(answer, self._call("POST", path, content=_written(body), params=parameters))
 
     def put(self, answer: type[Answer], path: str, body: Body) -> Answer:
         """PUT a message and read the answer."""
-        return _read(answer, self._call("PUT", path, content=_written(body)))
+        return self._read(answer, self._call("PUT", path, content=_written(body)))
 
     def upload(self, answer: type[Answer], path: str, lines: Iterable[bytes], **parameters: str | int) -> Answer:
         """POST NDJSON, streamed as it is made, and read the report."""
         headers = {"content-type": "application/x-ndjson"}
-        return _read(answer, self._call("POST", path, content=lines, headers=headers, params=parameters))
+        return self._read(answer, self._call("POST", path, content=lines, headers=headers, params=parameters))
 
     def job(self, path: str, body: Body | None = None, *, within: float = 120.0) -> Mapping[str, Any]:
         """POST what takes long, wait for it and return its result. What was done at once is returned as it is."""
         response = self._call("POST", path, content=_written(body))
         if response.status_code != httpx.codes.ACCEPTED:
-            return _read(dict[str, Any], response)
+            return self._read(dict[str, Any], response)
         return self.wait(response.headers["location"], within=within)
 
     def wait(self, location: str, *, within: float = 120.0) -> Mapping[str, Any]:
@@ -84,6 +91,17 @@ class Service:
     def page(self, path: str) -> str:
         """A page for people, as HTML."""
         return self._call("GET", path, headers={"accept": "text/html"}).text
+
+    def _read(self, answer: type[Answer], response: httpx.Response) -> Answer:
+        try:
+            return TypeAdapter(answer).validate_json(response.content)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = "/".join(map(str, first["loc"]))
+            request = f"{response.request.method} {response.request.url.path}"
+            raise Trouble(
+                f"{self.name} answered {request} in a form this version does not know ({where}: {first['msg']})."
+            ) from error
 
     def _call(self, method: str, path: str, **parts: Any) -> httpx.Response:
         for attempt in range(ATTEMPTS):
@@ -128,10 +146,6 @@ def _json_by_default(parts: dict[str, Any]) -> dict[str, Any]:
     if isinstance(parts.get("content"), bytes) and "headers" not in parts:
         return {**parts, "headers": {"content-type": "application/json"}}
     return parts
-
-
-def _read(answer: type[Answer], response: httpx.Response) -> Answer:
-    return TypeAdapter(answer).validate_json(response.content)
 
 
 def _trouble(name: str, response: httpx.Response) -> Trouble:

@@ -11,14 +11,13 @@ from typing import Any
 
 from pydantic import BaseModel
 from rich.console import Console
-from rich.table import Table
 
 from services.demo import replayed, words
 from services.demo.client import Attune
 from services.demo.files import csv_rows, ndjson
 from services.stack.target import Target
 from shared.contracts.assignments import AssignmentsRun
-from shared.contracts.audience import AttributeDefinition, NewAttribute, QualityReport
+from shared.contracts.audience import AttributeDetail, NewAttribute, QualityReport
 from shared.contracts.experiments import Experiment
 from shared.contracts.feedback import IngestReport, Refinement
 from shared.contracts.metrics import Metric
@@ -90,7 +89,8 @@ def replay(target: Target, file: Path, say: Callable[[str], None]) -> Figures:
     replayed.look(attune, KEY)
     results = replayed.audited_results(attune, KEY)
     say("searching for a better segment, and confirming it on a held-out half")
-    attune.audience.post(Segment, "/v1/segments", _SEGMENT)
+    if attune.audience.find(Segment, f"/v1/segments/{_SEGMENT.key}") is None:
+        attune.audience.post(Segment, "/v1/segments", _SEGMENT)
     refinement = replayed.refine(attune, KEY, _SEGMENT.key, VISITS)
     return Figures(
         customers=customers,
@@ -114,7 +114,7 @@ _SEGMENT = NewSegment.model_validate(
 def _load_customers(attune: Attune, rows: Rows) -> QualityReport:
     for name, kind in ATTRIBUTES.items():
         new = NewAttribute.model_validate({"type": kind})
-        attune.audience.put(AttributeDefinition, f"/v1/attributes/{name}", new)
+        attune.audience.put(AttributeDetail, f"/v1/attributes/{name}", new)
     lines = ({"customer_id": _customer(row), "attributes": _attributes(each)} for row, each in enumerate(rows, 1))
     return attune.audience.upload(QualityReport, "/v1/imports", ndjson(lines), kind="customers", format="ndjson")
 
@@ -187,14 +187,11 @@ def show(figures: Figures, console: Console) -> None:
     console.print(f"{figures.customers.accepted:,} customers, arms as given: {assigned}.", highlight=False)
     console.print(f"{figures.responses.accepted + figures.responses.duplicates:,} responses.\n", highlight=False)
     console.print(words.health_table(figures.results))
-    table = Table(title="What the mailings changed (95 % intervals)", title_justify="left")
-    for heading, side in (("metric", "left"), ("mailing", "left"), ("with", "right"), ("without", "right")):
-        table.add_column(heading, justify="right" if side == "right" else "left")
-    for heading in ("difference", "from", "to", "p"):
-        table.add_column(heading, justify="right")
+    headings = ("metric", "mailing", ">with", ">without", ">difference", ">from", ">to", ">p")
+    table = words.table("What the mailings changed (95 % intervals)", *headings)
     for each in figures.effects:
         numbers = (each.mean, each.mean_against, each.effect, each.low, each.high)
         cells = [words.amount(number, percent=each.metric != SPEND) for number in numbers]
-        table.add_row(each.metric, each.arm, *cells, words.p_value(each.p_value))
+        table.add_row(each.metric.removeprefix(f"{KEY}-"), each.arm, *cells, words.p_value(each.p_value))
     console.print(table)
     console.print(words.refinement_panel(figures.refinement))

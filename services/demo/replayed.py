@@ -2,9 +2,6 @@
 
 import time
 from datetime import datetime
-from typing import Any
-
-from pydantic import TypeAdapter
 
 from services.demo.client import Attune
 from services.stack.trouble import Trouble
@@ -44,10 +41,11 @@ def look(attune: Attune, experiment: str, as_of: datetime | None = None) -> Look
 
 
 def refine(attune: Attune, experiment: str, segment: str, metric: str) -> Refinement:
-    """Ask for a better segment and wait for the verdict."""
-    wanted = NewRefinement(experiment=experiment, segment_id=segment, metric=metric)
-    asked: dict[str, Any] = attune.feedback.post(dict[str, Any], "/v1/refinements", wanted)
-    refinement = TypeAdapter(Refinement).validate_python(asked)
-    if refinement.job is not None:
-        attune.feedback.wait(f"/v1/jobs/{refinement.job}")
-    return attune.feedback.get(Refinement, f"/v1/refinements/{refinement.id}")
+    """Ask for a better segment and wait for the verdict; one that was given before stands."""
+    for known in attune.feedback.items(Refinement, "/v1/refinements", experiment=experiment):
+        if (known.segment_id, known.metric) == (segment, metric) and known.state not in ("searching", "failed"):
+            return known
+    done = attune.feedback.job(
+        "/v1/refinements", NewRefinement(experiment=experiment, segment_id=segment, metric=metric)
+    )
+    return attune.feedback.get(Refinement, f"/v1/refinements/{done['refinement']}")
