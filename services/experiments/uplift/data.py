@@ -11,6 +11,14 @@ from shared.contracts.base import JsonValue
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
+DEFINITION = (
+    "On the half of the customers (by hash) that the models did not see. Gain: share x (mean if contacted - mean if "
+    "not) among the best-ranked share, weighted by inverse probability. AUUC: area under the gain less that of random "
+    "order. Qini: area between (contacted total - control total x ratio of sizes) / contacted customers and random "
+    "order. RATE: mean over all shares q of the effect among the top q less the effect among all (AIPW; weights 1/q). "
+    "All per customer, ties averaged; 95 % intervals by half-sample bootstrap."
+)
+
 
 class UpliftData(NamedTuple):
     """One row per assigned customer, as arrays of one length n.
@@ -34,7 +42,7 @@ class UpliftData(NamedTuple):
     cost
         Money for one contact, by arm key; arms not named cost nothing.
     value
-        Money for one unit of outcome.
+        Money for one unit of outcome; negative where less is better.
     """
 
     customers: NDArray[np.str_]
@@ -97,43 +105,63 @@ class ProfitPoint(NamedTuple):
     high: float
 
 
-class ArmUplift(NamedTuple):
-    """One treatment arm against control. `effect` is the adjusted effect on all customers (AIPW)."""
-
-    arm: str
-    effect: Estimate
-    models: tuple[ModelRanking, ...]
-    winner: str
-    importances: tuple[Importance, ...]
-    profit: tuple[ProfitPoint, ...]
-    scores: Floats
-
-
 class Policy(NamedTuple):
-    """A rule for whom to contact with what, valued on the held-out half in money per customer.
-
-    `gain_over_all` and `gain_over_none` are paired differences to contacting everyone with the best arm, and nobody.
-    """
+    """A rule for whom to contact, valued on the held-out half: money per customer over contacting nobody."""
 
     name: str
     share: float
     value: Estimate
-    gain_over_all: Estimate
-    gain_over_none: Estimate
 
 
-class PolicyReadout(NamedTuple):
-    """The policies side by side. `accepted` only where the learnt one is shown to earn more than contacting everyone."""
+class ArmUplift(NamedTuple):
+    """One treatment arm against the control.
 
+    Attributes
+    ----------
+    effect
+        The adjusted effect on all customers (AIPW), in outcome units.
+    models
+        The learner of effects and the response model, judged on the held-out half.
+    winner
+        The name of the one that ranks better (RATE); its order is that of `profit`. None where nothing was judged.
+    importances
+        Of the features, for the predicted effect; the largest first.
+    profit
+        Profit by share contacted, in steps of a twentieth.
+    best_share
+        The share at which `profit` is largest.
+    policies
+        Named `learned` (contact where the predicted effect pays for the contact), `response_model` (the same share,
+        those likeliest to respond), `contact_all`, `contact_none`.
+    gain_over_all
+        What the learned policy earns over contacting everyone, paired, in money per customer.
+    accepted, verdict
+        Whether that is shown to be more than nothing, and what to make of it in words.
+    scores
+        Predicted effect of each customer, learnt from the half that the customer is not in.
+    reason
+        Why there is no ranking and no policy, or None.
+    """
+
+    arm: str
+    effect: Estimate
+    models: tuple[ModelRanking, ...]
+    winner: str | None
+    importances: tuple[Importance, ...]
+    profit: tuple[ProfitPoint, ...]
+    best_share: float
     policies: tuple[Policy, ...]
+    gain_over_all: Estimate
     accepted: bool
     verdict: str
+    scores: Floats
+    reason: str | None = None
 
 
 class UpliftReadout(NamedTuple):
-    """Everything about one experiment and metric. `held_out` customers judge what the others taught."""
+    """Everything about one experiment and metric. The `held_out` customers judge what the `grown_on` ones taught."""
 
     customers: int
+    grown_on: int
     held_out: int
     arms: tuple[ArmUplift, ...]
-    policy: PolicyReadout
