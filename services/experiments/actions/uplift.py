@@ -1,0 +1,182 @@
+"""Individual effects: whom contact moves, and what a policy built on that earns."""
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from services.experiments.actions.assignments import Begin
+from services.experiments.figures import contact_cost
+from services.experiments.looking import number
+from services.experiments.queries import experiments, outcomes
+from services.experiments.queries import people as queries
+from shared.contracts.experiments import Arm, Experiment, State
+from shared.contracts.metrics import MONEY, Maturity, Metric, MetricKind
+from shared.contracts.policies import (
+    Importance,
+    Policy,
+    PolicyPoint,
+    PolicyValue,
+    RankingQuality,
+    Uplift,
+)
+from shared.contracts.results import Interval
+from shared.db import Db
+from shared.errors import Conflict, FieldError, Invalid
+
+if TYPE_CHECKING:  # scikit-learn takes seconds to import: only who asks for uplift waits for it
+    from services.experiments.uplift import ArmUplift, Estimate, UpliftReadout
+
+MOST = 200_000  # customers that one readout learns from
+DEFINITION = (
+    "Qini: area between the per-capita curve and random order, ties averaged. AUUC: area under the per-capita gain "
+    "minus random. RATE: area under the targeting operator characteristic with weights 1/q. All on the held-out half."
+)
+
+
+class NotYet(Conflict):
+    """Nobody's window has closed yet."""
+
+    code = "not-yet"
+
+
+class Question(NamedTuple):
+    """One arm against the control, on one metric. `value`: money for one unit of the outcome."""
+
+    experiment: Experiment
+    metric: Metric
+    arm: Arm
+    value: float | None
+    as_of: datetime
+    until: datetime
+
+
+def asked(
+    begin: Begin, reference: str, metric: str | None, arm: str | None, value: float | None = None
+) -> tuple[Question, queries.People]:
+    """The question and its data, read in one short transaction: the learning that follows holds no connection."""
+    with begin() as db:
+        found = question(db, reference, metric, arm, value)
+        return found, read(db, found)
+
+
+def question(db: Db, reference: str, metric: str | None, arm: str | None, value: float | None) -> Question:
+    """What is asked; by default about profit where it is measured, else the primary metric, and the first arm.
+
+    Raises `Invalid` for a metric or an arm that the experiment does not have, `NotYet` before it has started.
+    """
+    experiment = experiments.experiment(db, reference)
+    if experiment.state is State.DRAFT:
+        raise NotYet(f"{experiment.key} has not started.")
+    measured = experiments.measured(db, experiment.id)
+    profit = next((each for each in measured if each.kind is MetricKind.PROFIT), measured[0])
+    found = profit if metric is None else next((each for each in measured if each.key == metric), None)
+    if found is None:
+        raise Invalid("The metric is not measured.", [FieldError("#query/metric", f"not measured: {metric}")])
+    arms = [each for each in experiment.arms if not each.control]
+    chosen = arms[0] if arm is None else next((each for each in arms if each.key == arm), None)
+    if chosen is None:
+        raise Invalid("There is no such arm to compare.", [FieldError("#query/arm", f"no such arm: {arm}")])
+    pending, now = outcomes.pending(db), datetime.now(UTC)
+    until = pending.moved_at - pending.usual_lag if pending else now
+    return Question(experiment, found, chosen, value, now, until)
+
+
+def read(db: Db, asked: Question) -> queries.People:
+    """The customers to learn from: mature ones of a closed metric. Raises `NotYet` where there are none."""
+    closed = asked.metric.maturity is Maturity.CLOSED
+    latest = asked.until - timedelta(days=asked.metric.window_days) if closed else asked.until
+    found = queries.people(db, asked.experiment.id, asked.metric.id, latest, MOST)
+    if not found.customers:
+        raise NotYet("No customer's window has closed yet.")
+    return found
+
+
+def uplift(asked: Question, people: queries.People) -> Uplift:
+    """How well individual effects are ranked, and by which features."""
+    found = _learn(asked, people)
+    return Uplift(
+        experiment=asked.experiment.key,
+        metric=asked.metric.key,
+        arm=asked.arm.key,
+        against=asked.experiment.control.key,
+        as_of=asked.as_of,
+        grown_on=found.readout.grown_on,
+        held_out=found.readout.held_out,
+        average_effect=_interval(found.arm.effect),
+        learners=[
+            RankingQuality(
+                learner=model.name, qini=_interval(model.qini), auuc=_interval(model.auuc), rate=_interval(model.rate)
+            )
+            for model in found.arm.models
+        ],
+        winner=found.arm.winner,
+        importances=[Importance(feature=each.feature, importance=each.importance) for each in found.arm.importances],
+        definition=DEFINITION,
+        reason=found.arm.reason,
+    )
+
+
+def policy(asked: Question, people: queries.People) -> Policy:
+    """Profit by share contacted, and whether learning whom to contact pays."""
+    found = _learn(asked, people).arm
+    return Policy(
+        experiment=asked.experiment.key,
+        metric=asked.metric.key,
+        arm=asked.arm.key,
+        against=asked.experiment.control.key,
+        as_of=asked.as_of,
+        curve=[
+            PolicyPoint(
+                share=point.share,
+                value=Interval(estimate=number(point.profit), low=number(point.low), high=number(point.high)),
+            )
+            for point in found.profit
+        ],
+        policies=[
+            PolicyValue.model_validate(
+                {"policy": each.name, "share_contacted": each.share, "value": _interval(each.value)}
+            )
+            for each in found.policies
+        ],
+        best_share=number(found.best_share),
+        gain_over_contact_all=_interval(found.gain_over_all),
+        accepted=found.accepted,
+        reason=found.verdict,
+    )
+
+
+class _Learnt(NamedTuple):
+    readout: "UpliftReadout"
+    arm: "ArmUplift"
+
+
+def _learn(asked: Question, people: queries.People) -> _Learnt:
+    import numpy as np
+
+    from services.experiments.uplift import UpliftData, columns_of, evaluate
+
+    keys = tuple(arm.key for arm in asked.experiment.arms)
+    priced = asked.metric.kind in MONEY or asked.value is not None
+    readout = evaluate(
+        UpliftData(
+            customers=np.array(people.customers),
+            arms=np.array([keys.index(arm) for arm in people.arms], dtype=np.int64),
+            arm_keys=keys,
+            control=asked.experiment.control.key,
+            outcome=np.array(people.values, dtype=np.float64),
+            probability=np.array(people.probabilities, dtype=np.float64),
+            features=columns_of(people.features),
+            strata=np.array(people.strata) if any(people.strata) else None,
+            cost={arm.key: contact_cost(arm) for arm in asked.experiment.arms} if priced else {},
+            value=_worth(asked),
+        )
+    )
+    return _Learnt(readout, next(each for each in readout.arms if each.arm == asked.arm.key))
+
+
+def _worth(asked: Question) -> float:
+    worth = 1.0 if asked.value is None else asked.value
+    return worth if asked.metric.direction == "up" else -worth
+
+
+def _interval(found: "Estimate") -> Interval:
+    return Interval(estimate=number(found.estimate), low=number(found.low), high=number(found.high))
