@@ -70,7 +70,7 @@ def test_the_policy_that_leaves_out_the_unmoved_beats_contacting_everyone():
     )
     assert value["learned"].value.estimate > value["response_model"].value.estimate
     assert arm.gain_over_all.low < 0.03 * 35 / 62 < arm.gain_over_all.high + 0.01
-    assert 0.3 <= arm.best_share <= 0.7
+    assert 0.3 <= arm.best_share < 0.9
 
 
 def test_a_policy_that_loses_to_contacting_everyone_is_rejected_in_words():
