@@ -70,7 +70,7 @@ class ClauseCount(Message):
 
     path: str
     count: int
-    missing: int | None = None
+    missing: int | None = Field(default=None, exclude_if=lambda missing: missing is None)
 
 
 class Preview(Message):
