@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -145,8 +145,8 @@ class Containers:
 
 
 @contextmanager
-def deployed(server: str) -> Iterator[Running]:
-    """Migrate an own database, then run services and workers until their health checks pass."""
+def deployed(server: str, names: Collection[str] = ALL_PORTS.keys()) -> Iterator[Running]:
+    """Migrate an own database, then run services and workers (all, or those named) until their health checks pass."""
     home = Path(tempfile.mkdtemp(prefix="attune-image-", dir="/var/tmp"))
     started: dict[str, subprocess.Popen[bytes]] = {}
     try:
@@ -157,9 +157,9 @@ def deployed(server: str) -> Iterator[Running]:
             if migrated != 0:
                 raise RuntimeError(f"migrate ended with {migrated}:\n{(home / 'migrate.log').read_text()}")
             try:
-                for name in ALL_PORTS:
+                for name in names:
                     started[name] = containers.start(name, home / f"{name}.log")
-                for name in ALL_PORTS:
+                for name in names:
                     _wait_until_healthy(containers, name, started[name], home / f"{name}.log")
                 yield Running(home, started, containers.ports, bool(containers.prefix))
             finally:

@@ -144,6 +144,14 @@ def test_whoever_is_let_out_to_a_service_is_let_in_there():
                 assert any(selector and matches(selector, labels[caller]) for selector in selectors)
 
 
+def test_prometheus_is_let_in_to_every_process_and_callers_to_the_services_only():
+    chosen = INSTALLATIONS["chosen in every place"]
+    for component, policy in of_kind(render(chosen), "NetworkPolicy").items():
+        let_in = peers_of(policy["spec"]["ingress"], "from")
+        assert all(peer in let_in for peer in chosen["networkPolicy"]["scrapers"])
+        assert (chosen["networkPolicy"]["callers"][0] in let_in) == (component in PORTS)
+
+
 def test_an_empty_list_of_callers_lets_nobody_in_and_never_everybody():
     policies = of_kind(render(INSTALLATIONS["nobody may call"]), "NetworkPolicy")
     assert policies["feedback"]["spec"]["ingress"] == []  # nobody calls feedback
