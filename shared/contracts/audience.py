@@ -4,17 +4,38 @@ Beside this module: `permissions` (who may be contacted), `targeting` (campaigns
 (the rule language).
 """
 
+import math
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import (
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    StringConstraints,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from shared.contracts.base import CustomerId, Instant, JsonValue, Key, Message, Text
 from shared.contracts.permissions import ContactPoint, NewConsent, NewContactPoint
 
-Scalar = bool | int | float | Text
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, str) and "\x00" in value:
+        raise ValueError("must not contain the character NUL")
+    if not isinstance(value, str | bool | int | float) or value in (math.inf, -math.inf) or value != value:
+        raise ValueError("must be a text, a finite number, true or false")
+    return value
+
+
+# One validator instead of a union's, whose errors would point into its branches instead of at the field.
+Scalar = Annotated[
+    bool | int | float | str, PlainValidator(_scalar), WithJsonSchema({"type": ["string", "number", "boolean"]})
+]
 """One attribute value: text, number or boolean; dates and instants are text (`2024-02-29`, `2024-02-29T09:30:00Z`)."""
 
 AttributeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,99}$")]
@@ -42,6 +63,39 @@ class AllowedRange(Message):
         return self
 
 
+def _allowed(value: Any) -> Any:
+    if isinstance(value, list) and 1 <= len(value) <= 1000:
+        return [_scalar(item) for item in value]
+    if isinstance(value, dict):
+        try:
+            return AllowedRange.model_validate(value)
+        except ValidationError as error:
+            raise ValueError(f"{error.errors()[0]['msg']} (in the bounds)") from error
+    if value is None or isinstance(value, AllowedRange):
+        return value
+    raise ValueError("must be a list of 1 to 1,000 values, or bounds (`minimum`, `maximum`)")
+
+
+Allowed = Annotated[
+    list[Scalar] | AllowedRange | None,
+    PlainValidator(_allowed),
+    PlainSerializer(lambda allowed: allowed.model_dump() if isinstance(allowed, AllowedRange) else allowed),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "items": {"type": ["string", "number", "boolean"]}, "minItems": 1, "maxItems": 1000},
+                {
+                    "type": "object",
+                    "properties": {"minimum": {"type": "number"}, "maximum": {"type": "number"}},
+                    "additionalProperties": False,
+                },
+                {"type": "null"},
+            ]
+        }
+    ),
+]
+
+
 class Supplement(Message):
     """How a gap is filled: with a fixed value, or with a statistic of the values that are known.
 
@@ -67,7 +121,7 @@ class NewAttribute(Message):
     type: AttributeType
     unit: Text | None = Field(default=None, max_length=40)
     description: Text = Field(default="", max_length=1000)
-    allowed: Annotated[list[Scalar], Field(min_length=1, max_length=1000)] | AllowedRange | None = None
+    allowed: Allowed = None
     personal: bool = False
     supplement: Supplement | None = None
 
@@ -199,10 +253,13 @@ class TraitsRefused(Message):
 
 
 class TraitsReport(Message):
-    """What became of a bulk of traits; `new_customers` were unknown before."""
+    """What became of a bulk of traits: rows = accepted + refused; `new_customers` were unknown before.
+
+    `rejected` lists the first 10,000 refusals.
+    """
 
     rows: int
-    customers: int
+    accepted: int
     new_customers: int
     rejected: list[TraitsRefused]
     refused: int

@@ -63,7 +63,11 @@ def test_a_type_stays_while_customers_have_values(audience, load, unique):
     [
         ({"type": "colour"}, "/type"),
         ({}, "/type"),
-        ({"type": "text", "allowed": []}, "/allowed/list[union[bool,int,float,function-after[_without_nul(), str]]]"),
+        ({"type": "text", "allowed": []}, "/allowed"),
+        ({"type": "text", "allowed": "a"}, "/allowed"),
+        ({"type": "number", "allowed": [[1]]}, "/allowed"),
+        ({"type": "number", "allowed": {"minimum": 2, "maximum": 1}}, "/allowed"),
+        ({"type": "number", "allowed": {"least": 2}}, "/allowed"),
         ({"type": "text", "allowed": ["a", 1]}, "/allowed/1"),
         ({"type": "text", "allowed": {"minimum": 1}}, "/allowed"),
         ({"type": "number", "supplement": {"method": "guess"}}, "/supplement/method"),
@@ -79,8 +83,7 @@ def test_a_type_stays_while_customers_have_values(audience, load, unique):
 def test_a_definition_that_contradicts_itself_is_refused_at_its_field(audience, unique, definition, pointer):
     answer = declared(audience, f"a_{unique}", **definition)
     assert answer.status_code == 422
-    pointers = {error["pointer"] for error in answer.json()["errors"]}
-    assert any(one == pointer or one.startswith("/allowed/") for one in pointers)
+    assert pointer in {error["pointer"] for error in answer.json()["errors"]}
     assert audience.get(f"/v1/attributes/a_{unique}").status_code == 404
 
 
