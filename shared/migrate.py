@@ -7,7 +7,6 @@ from importlib import resources
 from pathlib import Path
 
 import procrastinate
-import psycopg
 import sqlalchemy as sa
 import structlog
 from alembic import command, op
@@ -155,8 +154,4 @@ def _grant(engine: sa.Engine, service: str, role_name: str) -> None:
         raw = connection.connection.driver_connection
         assert raw is not None
         for statement in statements:
-            try:
-                with raw.transaction():
-                    raw.execute(statement)
-            except psycopg.errors.UndefinedTable:
-                log.warning("view missing")
+            raw.execute(statement)
