@@ -82,8 +82,8 @@ def without_slow_buckets(series: dict[str, str], trouble: dict[str, str]) -> dic
     return {name: values for name, values in series.items() if not any(name.find(route) >= 0 for route in routes)}
 
 
-def fired(series: dict[str, str], alert: str, at: str, directory: Path) -> bool:
-    """Whether promtool finds `alert` firing at that time, when these series arrive minute by minute."""
+def fired(series: dict[str, str], at: str, directory: Path) -> set[str]:
+    """Which alerts promtool finds firing at that time, when these series arrive minute by minute."""
     case: dict[str, Any] = {
         "rule_files": [str(ALERTS)],
         "evaluation_interval": "1m",
@@ -91,7 +91,7 @@ def fired(series: dict[str, str], alert: str, at: str, directory: Path) -> bool:
             {
                 "interval": "1m",
                 "input_series": [{"series": name, "values": values} for name, values in series.items()],
-                "alert_rule_test": [{"eval_time": at, "alertname": alert, "exp_alerts": []}],
+                "alert_rule_test": [{"eval_time": at, "alertname": alert, "exp_alerts": []} for alert in RULES],
             }
         ],
     }
@@ -99,19 +99,19 @@ def fired(series: dict[str, str], alert: str, at: str, directory: Path) -> bool:
     file.write_text(yaml.safe_dump(case))
     answer = subprocess.run(["promtool", "test", "rules", str(file)], capture_output=True, text=True)
     said = answer.stdout + answer.stderr
-    assert answer.returncode == 0 or "got:[" in said.replace(" ", "").replace("\n", ""), said
-    return answer.returncode != 0
+    found = set(re.findall(r"alertname: *(\w+)", said))
+    assert found <= set(RULES), said
+    assert (answer.returncode == 0) == (not found), said
+    return found
 
 
-@pytest.mark.parametrize("alert", RULES)
-def test_a_healthy_installation_wakes_nobody(alert, tmp_path):
-    assert not fired(HEALTHY, alert, "3h", tmp_path)
+def test_a_healthy_installation_wakes_nobody(tmp_path):
+    assert fired(HEALTHY, "3h", tmp_path) == set()
 
 
 @pytest.mark.parametrize(("alert", "series"), TROUBLES.values(), ids=TROUBLES)
 def test_each_trouble_is_said_by_its_alert_and_by_no_other(alert, series, tmp_path):
-    troubled = without_slow_buckets(HEALTHY, series) | series
-    assert {name for name in RULES if fired(troubled, name, "3h", tmp_path)} == {alert}
+    assert fired(without_slow_buckets(HEALTHY, series) | series, "3h", tmp_path) == {alert}
 
 
 def test_every_alert_has_a_trouble_that_makes_it_fire():

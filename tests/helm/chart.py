@@ -1,6 +1,8 @@
 """The chart as Helm itself renders it, for several installations."""
 
+import json
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,15 +82,20 @@ class Container(NamedTuple):
         return {variable["name"]: variable for variable in self.spec["env"]}
 
 
-def files(values: Document, *, name: str = "shop", upgrade: bool = False) -> dict[str, str]:
-    """What Helm renders, by template."""
+@cache
+def _rendered(values: str, name: str, upgrade: bool) -> dict[str, str]:
     import helm_python as helm  # not there everywhere: tests that render need it
 
     with helm.Chart.load(CHART) as chart:
         rendered: dict[str, str] = chart.render(
-            values, name=name, namespace="marketing", is_install=not upgrade, is_upgrade=upgrade
+            json.loads(values), name=name, namespace="marketing", is_install=not upgrade, is_upgrade=upgrade
         )
     return rendered
+
+
+def files(values: Document, *, name: str = "shop", upgrade: bool = False) -> dict[str, str]:
+    """What Helm renders, by template."""
+    return _rendered(json.dumps(values), name, upgrade)
 
 
 def render(values: Document, *, name: str = "shop", upgrade: bool = False) -> list[Document]:
