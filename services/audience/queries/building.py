@@ -15,6 +15,9 @@ from shared.db import Db
 
 PATIENCE = sa.text("set local statement_timeout = '15min'")
 ONE_AT_A_TIME = sa.text("select pg_advisory_xact_lock(hashtext('audience.target_list'))")
+# Values inside jsonb have no statistics: Postgres expects one customer, and would count all events anew for each.
+WHOLE_SETS = sa.text("set local enable_nestloop = off")
+AS_IT_WAS = sa.text("set local enable_nestloop = on")
 MATCHED = sa.text('create temporary table matched (customer_id text collate "C" not null) on commit drop')
 STUDY_MATCHED = sa.text("analyze matched")
 matched = sa.table("matched", sa.column("customer_id"))
@@ -178,7 +181,9 @@ def match(db: Db, members: sa.Select[tuple[str]]) -> None:
     """Put the members of a segment aside."""
     db.execute(PATIENCE)
     db.execute(MATCHED)
+    db.execute(WHOLE_SETS)
     db.execute(sa.insert(matched).from_select(["customer_id"], members))
+    db.execute(AS_IT_WAS)
     db.execute(STUDY_MATCHED)
 
 
