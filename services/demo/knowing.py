@@ -9,7 +9,7 @@ from services.demo.client import Attune
 from services.demo.files import ndjson
 from services.demo.online_retail import train
 from services.demo.shop import CITIES, INTERESTS, LOYALTIES, Shop
-from shared.contracts.audience import AttributeDetail, NewAttribute, QualityReport
+from shared.contracts.audience import AttributeDetail, QualityReport
 from shared.contracts.feedback import IngestReport, ModelRun, TrainRfm
 from shared.contracts.segments import NewSegment, Preview, PreviewRequest, Segment
 
@@ -29,8 +29,7 @@ CATALOGUE: dict[str, dict[str, object]] = {
 def describe_catalogue(attune: Attune) -> None:
     """Say what may be known of a customer, and of which type it is."""
     for name, definition in CATALOGUE.items():
-        new = NewAttribute.model_validate(definition)
-        attune.audience.put(AttributeDetail, f"/v1/attributes/{name}", new)
+        attune.audience.put(AttributeDetail, f"/v1/attributes/{name}", definition)
 
 
 def import_customers(attune: Attune, shop: Shop, told_at: datetime) -> QualityReport:

@@ -109,10 +109,7 @@ def _mean(story: Story) -> Segment:
     story.step("Know", "whom the campaign means: a segment in the rule language")
     meant = knowing.definition(story.shop)
     preview = knowing.preview(story.attune, meant, story.first_t0 - timedelta(hours=1))
-    table = words.table("Preview", "clause", ">customers")
-    for clause in preview.clauses:
-        table.add_row(clause.path or "all together", f"{clause.count:,}")
-    story.console.print(table)
+    story.console.print(words.preview_table(meant, preview))
     segment = knowing.save_segment(story.attune, story.shop.name, "Lately active, interested", meant)
     story.say(f"Segment [bold]{segment.key}[/bold], version {segment.version}: {segment.sentence}")
     return segment

@@ -1,13 +1,16 @@
 """How figures are shown to people: tables, percentages, plain words."""
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.panel import Panel
 from rich.table import Table
 
 from shared.contracts.feedback import IngestReport, Refinement
 from shared.contracts.results import CheckStatus, Look, Results
+from shared.contracts.segments import Preview
 from shared.contracts.targeting import TargetList
 
 MARKS = {
@@ -79,6 +82,22 @@ def looks_table(looks: Sequence[Look], metric: str) -> Table:
                 spent = "–" if effect.spent is None else f"{effect.spent:.4f}"
                 made.add_row(f"{each.number}{day}", effect.arm, *numbers, spent)
     return made
+
+
+def preview_table(definition: Mapping[str, Any], preview: Preview) -> Table:
+    """How many a rule means, by itself and clause by clause."""
+    made = table("Preview: nothing is stored yet", "clause", ">customers")
+    for clause in preview.clauses:
+        said = json.dumps(_at(definition, clause.path)) if clause.path else "all of it together"
+        made.add_row(said, f"{clause.count:,}")
+    return made
+
+
+def _at(definition: Any, pointer: str) -> Any:
+    """What a JSON pointer points at."""
+    for part in pointer.split("/")[1:]:
+        definition = definition[int(part)] if isinstance(definition, list) else definition[part]
+    return definition
 
 
 def funnel_table(built: TargetList) -> Table:
