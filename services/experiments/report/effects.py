@@ -1,0 +1,150 @@
+"""Metrics as shown: a row of the forest plot and of the table for each arm."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from markupsafe import Markup
+
+from services.experiments.report import formats, plots
+from services.experiments.report.formats import Unit
+from services.experiments.report.scales import Scale, scale
+from shared.contracts.metrics import Direction, MetricKind
+from shared.contracts.results import ArmMoments, Effect, MetricResult, Verdict
+
+VERDICTS = {
+    Verdict.BETTER: ("better", "better"),
+    Verdict.WORSE: ("worse", "worse"),
+    Verdict.NOT_SHOWN: ("not shown to differ", "open"),
+    Verdict.TOO_FEW: ("too few responses", "open"),
+}
+KINDS = {
+    MetricKind.PROPORTION: "share of customers",
+    MetricKind.COUNT: "responses per customer",
+    MetricKind.REVENUE: "revenue per customer",
+    MetricKind.PROFIT: "profit per customer",
+}
+
+
+class EffectRow(NamedTuple):
+    """An arm against the one it is compared with. `tone` is better, worse or open."""
+
+    arm: str
+    against: str
+    verdict: str
+    tone: str
+    estimate: str
+    interval: str
+    relative: str
+    relative_note: str | None
+    p_value: str
+    adjusted: str
+    fixed: str
+    notes: tuple[str, ...]
+    plot: Markup
+
+
+class ArmRow(NamedTuple):
+    """What an arm's customers did."""
+
+    arm: str
+    customers: str
+    responders: str
+    mean: str
+    total: str
+
+
+class MetricView(NamedTuple):
+    """A metric with its arms and effects."""
+
+    key: str
+    title: str
+    role: str
+    about: str
+    effects: tuple[EffectRow, ...]
+    arms: tuple[ArmRow, ...]
+    axis: Markup
+
+
+def metric_view(metric: MetricResult) -> MetricView:
+    """Everything about one metric, as text and plots."""
+    unit = formats.unit_of(metric)
+    on = scale(_ends(metric.effects), ticks=4)
+    labels = [formats.signed(tick, unit) if tick else "0" for tick in on.ticks]
+    better = "more is better" if metric.direction is Direction.UP else "less is better"
+    days = f"{metric.window_days} day{'s' if metric.window_days != 1 else ''}"
+    return MetricView(
+        key=metric.metric,
+        title=metric.name or formats.words(metric.metric),
+        role=f"{metric.role} metric" if metric.role != "guardrail" else "guardrail",
+        about=f"{KINDS[metric.kind]} within {days}, {better}",
+        effects=tuple(_effect_row(metric, effect, unit, on) for effect in metric.effects),
+        arms=tuple(_arm_row(metric, arm, unit) for arm in metric.arms),
+        axis=plots.axis(on, labels),
+    )
+
+
+def _ends(effects: Sequence[Effect]) -> list[float | None]:
+    return [
+        end
+        for effect in effects
+        for end in (
+            effect.absolute.estimate,
+            effect.absolute.low,
+            effect.absolute.high,
+            effect.fixed.low,
+            effect.fixed.high,
+        )
+    ]
+
+
+def _effect_row(metric: MetricResult, effect: Effect, unit: Unit, on: Scale) -> EffectRow:
+    verdict, tone = VERDICTS[effect.verdict]
+    estimate = formats.signed(effect.absolute.estimate, unit)
+    interval = formats.between(effect.absolute.low, effect.absolute.high, unit)
+    fixed = formats.between(effect.fixed.low, effect.fixed.high, unit)
+    described = f"{effect.arm} against {effect.against}: {estimate}, interval {interval}, {verdict}."
+    strip = plots.Strip(
+        name=f"Effect of {effect.arm} on {metric.metric}",
+        tone=tone,
+        estimate=effect.absolute.estimate,
+        low=effect.absolute.low,
+        high=effect.absolute.high,
+        fixed_low=effect.fixed.low if effect.sequential else None,
+        fixed_high=effect.fixed.high if effect.sequential else None,
+        described=described,
+    )
+    relative = formats.interval(effect.relative, formats.PER_CENT)
+    return EffectRow(
+        arm=effect.arm,
+        against=effect.against,
+        verdict=verdict,
+        tone=tone,
+        estimate=estimate,
+        interval=interval,
+        relative=relative,
+        relative_note=effect.relative.reason,
+        p_value=formats.p_value(effect.p_value),
+        adjusted=formats.p_value(effect.adjusted_p_value),
+        fixed=f"{fixed} ({effect.fixed.label})" if fixed != formats.NONE else fixed,
+        notes=tuple(_notes(effect)),
+        plot=plots.strip(strip, on),
+    )
+
+
+def _notes(effect: Effect) -> list[str]:
+    found = list(effect.notes)
+    if effect.sequential and effect.sequential.overstated:
+        found.append("Stopped early: the estimate is larger than the effect, on average.")
+    if effect.randomisation:
+        p = formats.p_value(effect.randomisation.p_value)
+        found.append(f"Randomisation test that replays the draw {effect.randomisation.draws:,} times: p {_is(p)}.")
+    return found
+
+
+def _is(p: str) -> str:
+    return p if p.startswith("<") else f"= {p}"
+
+
+def _arm_row(metric: MetricResult, arm: ArmMoments, unit: Unit) -> ArmRow:
+    total = formats.whole(arm.total) if metric.kind is MetricKind.PROPORTION else formats.plain(arm.total, unit)
+    return ArmRow(arm.arm, formats.whole(arm.n), formats.whole(arm.responders), formats.plain(arm.mean, unit), total)

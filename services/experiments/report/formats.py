@@ -1,0 +1,121 @@
+"""Figures as people read them. A figure that there is not is a dash, never a number."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from shared.contracts.metrics import MetricKind
+from shared.contracts.results import Interval, MetricResult
+
+NONE = "–"
+MINUS = "\N{MINUS SIGN}"
+
+
+class Unit(NamedTuple):
+    """How figures of a metric are written: times `scale`, with `digits` (None: three significant), and what follows."""
+
+    scale: float
+    digits: int | None
+    after: str
+    difference: str  # what follows a difference
+
+
+def unit_of(metric: MetricResult) -> Unit:
+    """Proportions in per cent and percentage points, money with cents and its currency, counts as they are."""
+    if metric.kind is MetricKind.PROPORTION:
+        return Unit(100, 2, "\N{NO-BREAK SPACE}%", "\N{NO-BREAK SPACE}pp")
+    if metric.currency:
+        currency = f"\N{NO-BREAK SPACE}{metric.currency}"
+        return Unit(1, 2, currency, currency)
+    return Unit(1, None, "", "")
+
+
+def money(currency: str | None) -> Unit:
+    """Amounts of money, or of an outcome without currency."""
+    after = f"\N{NO-BREAK SPACE}{currency}" if currency else ""
+    return Unit(1, 2 if currency else None, after, after)
+
+
+def whole(count: float | None) -> str:
+    """A count of customers or things: 64,000."""
+    return NONE if count is None else _minus(f"{count:,.0f}")
+
+
+def plain(value: float | None, unit: Unit) -> str:
+    """A level: 14.70 %."""
+    return NONE if value is None else _minus(_digits(value * unit.scale, unit.digits)) + unit.after
+
+
+def signed(value: float | None, unit: Unit) -> str:
+    """A difference, always with its sign: +1.20 pp."""
+    if value is None:
+        return NONE
+    text = _digits(value * unit.scale, unit.digits)
+    return _minus(text if text.startswith("-") else f"+{text}") + unit.difference
+
+
+def between(low: float | None, high: float | None, unit: Unit) -> str:
+    """An interval of a difference: +0.60 to +1.80 pp; one that is open on a side says so."""
+    bare = unit._replace(difference="")
+    if low is None and high is None:
+        return NONE
+    if low is None:
+        return f"at most {signed(high, unit)}"
+    if high is None:
+        return f"at least {signed(low, unit)}"
+    return f"{signed(low, bare)} to {signed(high, unit)}"
+
+
+def interval(found: Interval, unit: Unit) -> str:
+    """Estimate and interval in one: +1.20 (+0.60 to +1.80) pp."""
+    if found.estimate is None:
+        return between(found.low, found.high, unit)
+    bare = unit._replace(difference="")
+    if found.low is None and found.high is None:
+        return signed(found.estimate, unit)
+    return f"{signed(found.estimate, bare)} ({between(found.low, found.high, bare)}){unit.difference}"
+
+
+PER_CENT = Unit(100, 1, "\N{NO-BREAK SPACE}%", "\N{NO-BREAK SPACE}%")
+SHARE = Unit(100, 0, "\N{NO-BREAK SPACE}%", "\N{NO-BREAK SPACE}%")
+
+
+def p_value(p: float | None) -> str:
+    """Three decimals; below that, that it is below."""
+    if p is None:
+        return NONE
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def figure(value: float | None) -> str:
+    """A figure of no stated unit, three significant digits."""
+    if value is None:
+        return NONE
+    if value == int(value) and abs(value) < 1e15:
+        return whole(value)
+    return "< 0.001" if 0 < abs(value) < 0.001 else _minus(_digits(value, None))
+
+
+def day(instant: datetime) -> str:
+    """14 March 2026."""
+    return f"{instant.day} {instant:%B %Y}"
+
+
+def moment(instant: datetime) -> str:
+    """14 March 2026, 09:30 UTC."""
+    return f"{day(instant)}, {instant:%H:%M} UTC"
+
+
+def words(key: str) -> str:
+    """A key of ours as words: sample_ratio → sample ratio."""
+    return key.replace("_", " ")
+
+
+def _digits(value: float, digits: int | None) -> str:
+    if digits is not None:
+        small = value and abs(value) < 0.5 * 10**-digits
+        return f"{value:,.1g}" if small and abs(value) > 1e-6 else f"{value:,.{digits}f}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".")
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", MINUS)
