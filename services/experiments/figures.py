@@ -44,6 +44,16 @@ class Sums(NamedTuple):
     other_currency: int
 
 
+class Balance(NamedTuple):
+    """A numeric feature as it was frozen, of one arm's customers."""
+
+    feature: str
+    arm: str
+    n: int
+    mean: float
+    variance: float | None
+
+
 class Responders(Protocol):
     """What SQL says of those of a group whose value is not zero."""
 

@@ -1,10 +1,11 @@
 """Is the experiment healthy? Each check answers with its figure, what it means and what to do. Pure."""
 
 from collections.abc import Sequence
+from math import sqrt
 from typing import NamedTuple
 
 from services.experiments import bucketing
-from services.experiments.figures import Discrepancies, Sums
+from services.experiments.figures import Balance, Discrepancies, Sums
 from shared.contracts.experiments import Experiment, Population, Split
 from shared.contracts.metrics import Metric, MetricKind
 from shared.contracts.results import ArmSize, CheckStatus, HealthCheck
@@ -13,6 +14,8 @@ from shared.stats import sample_ratio
 OK, WARNING, FAILED = CheckStatus.OK, CheckStatus.WARNING, CheckStatus.FAILED
 FEW = 0.01  # of the customers assigned
 LARGE_SHARE = 0.1
+LARGE_DIFFERENCE = 0.1  # standard deviations
+SURPRISING = 4.0  # standard errors, with many features looked at
 SUMMED = (MetricKind.COUNT, MetricKind.REVENUE, MetricKind.PROFIT)
 
 
@@ -24,6 +27,7 @@ class Vitals(NamedTuple):
     metrics: Sequence[Metric]
     sums: Sequence[Sums]
     discrepancies: Discrepancies
+    balance: Sequence[Balance]
     pending: int
 
     @property
@@ -34,7 +38,7 @@ class Vitals(NamedTuple):
 def checks(vitals: Vitals) -> list[HealthCheck]:
     """All checks that apply, those of the arms' sizes first."""
     found = [sizes_check(vitals.experiment, vitals.sizes), *_discrepancies(vitals), *_currencies(vitals)]
-    return [*found, *_largest_customer(vitals), *_arrivals(vitals)]
+    return [*found, *_balance(vitals), *_largest_customer(vitals), *_arrivals(vitals)]
 
 
 def sizes_check(experiment: Experiment, sizes: Sequence[ArmSize]) -> HealthCheck:
@@ -103,6 +107,38 @@ def _counted(vitals: Vitals, found: tuple[str, int], meaning: str, advice: str) 
         detail=f"{count} {meaning}.",
         advice=advice if count else "Nothing to do.",
     )
+
+
+def _balance(vitals: Vitals) -> list[HealthCheck]:
+    """The largest standardised difference of a frozen feature between an arm and the control."""
+    control = {row.feature: row for row in vitals.balance if row.arm == vitals.experiment.control.key}
+    differences = [
+        (_standardised(row, control[row.feature]), f"{row.feature} in arm {row.arm}")
+        for row in vitals.balance
+        if row.arm != vitals.experiment.control.key and row.feature in control
+    ]
+    if not differences:
+        return []
+    (difference, surprise), name = max(differences, key=lambda each: abs(each[0][0]))
+    unlike = abs(difference) > LARGE_DIFFERENCE and abs(surprise) > SURPRISING
+    return [
+        HealthCheck(
+            check="balance",
+            status=WARNING if unlike else OK,
+            figure=abs(difference),
+            detail=f"The largest difference before the start is {difference:+.3f} standard deviations: {name}.",
+            advice="Look how customers came into the arms." if unlike else "Nothing to do.",
+        )
+    ]
+
+
+def _standardised(arm: Balance, control: Balance) -> tuple[float, float]:
+    """Difference of the means in standard deviations, and in standard errors."""
+    spread = sqrt(((arm.variance or 0.0) + (control.variance or 0.0)) / 2)
+    if not spread:
+        return 0.0, 0.0
+    difference = (arm.mean - control.mean) / spread
+    return difference, difference / sqrt(1 / arm.n + 1 / control.n)
 
 
 def _currencies(vitals: Vitals) -> list[HealthCheck]:

@@ -119,8 +119,9 @@ def outcomes(owner_engine: sa.Engine) -> Callable[[str], dict[tuple[str, str], f
 def target_list(owner_engine: sa.Engine, unique: str) -> Callable[..., UUID]:
     """A frozen list with these members: (customer, stratum, held out, features)."""
     insert_list = sa.text("""
-        insert into audience.target_list (id, name, segment_id, segment_key, segment_version, definition, brand, channel,
-               purpose, strata, holdout_share, global_control_share, seed, as_of, known_at, count, held_out, digest,
+        insert into audience.target_list (id, name, segment_id, segment_key, segment_version, definition, brand,
+               channel, purpose, strata, holdout_share, global_control_share, seed, as_of, known_at, count, held_out,
+               digest,
                funnel, built_at, expires_at)
         values (:id, :name, :id, 'everyone', 1, '{}', 'default', 'email', 'marketing', '[]', 0, 0, 'seed', :as_of,
                 :as_of, :count, :held_out, :digest, '[]', :as_of, :expires_at)

@@ -112,7 +112,8 @@ def test_what_is_no_sound_json_is_refused(experiments, body):
 def test_attributes_of_the_moment_are_frozen_with_the_portrait(experiments, online, owner_engine, unique):
     with owner_engine.begin() as connection:
         connection.exec_driver_sql(
-            "insert into audience.customer (customer_id, attributes, known_at, updated_at) values (%s, %s, now(), now())",
+            "insert into audience.customer (customer_id, attributes, known_at, updated_at) "
+            "values (%s, %s, now(), now())",
             (unique, '{"city": "Lyon", "age": 30}'),
         )
     assigned(experiments, unique, online["key"], attributes={"age": 31, "device": "phone"})

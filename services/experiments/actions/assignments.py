@@ -89,38 +89,30 @@ def assign_list(begin: Begin, reference: str, task: ListPlan, progress: Progress
 
 
 def _write(db: Db, experiment: Experiment, task: ListPlan, progress: Progress) -> dict[str, int]:
-    keys = np.array([arm.key for arm in experiment.arms], dtype=object)
-    weights = [arm.weight for arm in experiment.arms]
-    decide = _exact(db, experiment, task) if experiment.split is Split.EXACT else _hashed(experiment.seed, weights)
-    counts, done, now = np.zeros(len(keys), dtype=np.int64), 0, datetime.now(UTC)
-    for page in queries.members(db, task.list_id, features=True):
-        arms = decide(page.customers)
+    keys, weights = [arm.key for arm in experiment.arms], [arm.weight for arm in experiment.arms]
+    run = queries.Writing(experiment.id, task.list_id, keys, weights, task.t0, datetime.now(UTC))
+    counts, done = np.zeros(len(keys), dtype=np.int64), 0
+    draw = _exact if experiment.split is Split.EXACT else _hashed
+    for after, arms in draw(db, experiment, task.list_id):
+        done += queries.write(db, run, after, arms.astype(np.uint8).tobytes())
         counts += np.bincount(arms, minlength=len(keys))
-        rows = zip(
-            page.customers, keys[arms], np.array(weights)[arms].tolist(), page.strata, page.features, strict=True
-        )
-        queries.copy(
-            db,
-            (
-                (customer, experiment.id, arm, task.t0, probability, stratum, features, "list", now)
-                for customer, arm, probability, stratum, features in rows
-            ),
-        )
-        done += len(page.customers)
         progress(done / max(task.members, done))
-    return dict(zip(keys.tolist(), counts.tolist(), strict=True))
+    return dict(zip(keys, counts.tolist(), strict=True))
 
 
-def _hashed(seed: str, weights: list[float]) -> Callable[[list[str]], bucketing.Integers]:
-    of = bucketing.ranges(weights)
-    return lambda customers: bucketing.arms_of(bucketing.buckets(seed, customers), of)
+def _hashed(db: Db, experiment: Experiment, list_id: UUID) -> Iterator[tuple[str, bucketing.Integers]]:
+    """The arms of each page of members, by their buckets."""
+    of = bucketing.ranges([arm.weight for arm in experiment.arms])
+    for page in queries.members(db, list_id):
+        yield page.after, bucketing.arms_of(bucketing.buckets(experiment.seed, page.customers), of)
 
 
-def _exact(db: Db, experiment: Experiment, task: ListPlan) -> Callable[[list[str]], bucketing.Integers]:
-    """The whole list is read once for its order (12 bytes a member); its pages then come in the same order again."""
+def _exact(db: Db, experiment: Experiment, list_id: UUID) -> Iterator[tuple[str, bucketing.Integers]]:
+    """The arms of each page of members. The whole list is read for its order first, 12 bytes a member."""
     names: dict[str, int] = {}
-    orders, strata = [np.empty(0, dtype=np.uint32)], [np.empty(0, dtype=np.int64)]
-    for page in queries.members(db, task.list_id, features=False):
+    starts, orders, strata = list[str](), [np.empty(0, dtype=np.uint32)], [np.empty(0, dtype=np.int64)]
+    for page in queries.members(db, list_id):
+        starts.append(page.after)
         orders.append(bucketing.draw_order(experiment.seed, page.customers))
         strata.append(np.array([names.setdefault(stratum, len(names)) for stratum in page.strata], dtype=np.int64))
     arms = bucketing.exact_arms(
@@ -130,14 +122,9 @@ def _exact(db: Db, experiment: Experiment, task: ListPlan) -> Callable[[list[str
         list(names),
         [arm.weight for arm in experiment.arms],
     )
-    taken = 0
-
-    def following(customers: list[str]) -> bucketing.Integers:
-        nonlocal taken
-        taken += len(customers)
-        return arms[taken - len(customers) : taken]
-
-    return following
+    ends = np.cumsum([len(order) for order in orders])
+    for start, low, high in zip(starts, ends[:-1], ends[1:], strict=True):
+        yield start, arms[low:high]
 
 
 def _repeated(db: Db, experiment: Experiment, known: queries.Run, t0: datetime | None) -> AssignmentsRun:

@@ -24,6 +24,8 @@ from shared.contracts.results import (
 from shared.db import Db
 from shared.errors import Conflict, FieldError, Invalid
 
+BALANCED_OVER = 5000  # customers whose features are compared
+
 
 class NotStarted(Conflict):
     """A draft has no results."""
@@ -61,6 +63,7 @@ def results(db: Db, reference: str, as_of: datetime | None = None, *, full: bool
         metrics,
         counting.sums,
         moments.discrepancies(db, experiment.id),
+        moments.balance(db, experiment.id, BALANCED_OVER),
         counting.counted.pending_batches,
     )
     return Results(

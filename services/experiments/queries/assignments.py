@@ -1,6 +1,6 @@
 """SQL about who has which arm: whole lists, and reading them back."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -8,27 +8,30 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from shared.contracts.assignments import StoredAssignment
-from shared.db import Db, copy_rows
+from shared.db import Db
 
 MEMBERS = sa.text("""
-    select m.customer_id, m.stratum, cast(m.features as text) as features
-      from published.audience_list_members as m
-     where m.list_id = :list_id and not m.held_out and m.customer_id > :after
-     order by m.customer_id
-     limit :limit
-""")
-MEMBERS_WITHOUT_FEATURES = sa.text("""
     select m.customer_id, m.stratum
       from published.audience_list_members as m
      where m.list_id = :list_id and not m.held_out and m.customer_id > :after
      order by m.customer_id
      limit :limit
 """)
-COPY = """
-    copy experiments.assignment
-         (customer_id, experiment_id, arm, t0, probability, stratum, features, source, assigned_at)
-    from stdin
-"""
+# :arms holds one byte for each member of the page, so that neither ids nor features travel back.
+WRITE = sa.text("""
+    insert into experiments.assignment
+           (customer_id, experiment_id, arm, t0, probability, stratum, features, source, assigned_at)
+    select d.customer_id, :id, (cast(:keys as text[]))[1 + d.arm], :t0, (cast(:weights as float8[]))[1 + d.arm],
+           d.stratum, d.features, 'list', :now
+      from (select p.customer_id, p.stratum, p.features,
+                   get_byte(cast(:arms as bytea),
+                            cast(row_number() over (order by p.customer_id) - 1 as integer)) as arm
+              from (select m.customer_id, m.stratum, m.features
+                      from published.audience_list_members as m
+                     where m.list_id = :list_id and not m.held_out and m.customer_id > :after
+                     order by m.customer_id
+                     limit :limit) as p) as d
+""")
 RUN = sa.text("""
     select r.source, r.t0, r.assigned, r.list_digest, r.design_digest, r.code_version
       from experiments.assignment_run as r
@@ -66,25 +69,47 @@ class Run(NamedTuple):
 
 
 class Members(NamedTuple):
-    """A page of a list's members, in the order of their ids; `features` is JSON text."""
+    """A page of a list's members, in the order of their ids; `after` is the id before them."""
 
+    after: str
     customers: list[str]
     strata: list[str]
-    features: list[str]
 
 
-def members(db: Db, list_id: UUID, *, features: bool, size: int = 20_000) -> Iterator[Members]:
+class Writing(NamedTuple):
+    """What all rows of a list's run share. `keys` and `weights` are the arms', in their order."""
+
+    experiment_id: UUID
+    list_id: UUID
+    keys: list[str]
+    weights: list[float]
+    t0: datetime
+    now: datetime
+
+
+def members(db: Db, list_id: UUID, *, size: int = 20_000) -> Iterator[Members]:
     """The members who are not held out, page by page."""
-    query, after = (MEMBERS if features else MEMBERS_WITHOUT_FEATURES), ""
-    while rows := db.execute(query, {"list_id": list_id, "after": after, "limit": size}).all():
-        columns = [list(column) for column in zip(*rows, strict=True)]
-        yield Members(columns[0], columns[1], columns[2] if features else [])
-        after = columns[0][-1]
+    after = ""
+    while rows := db.execute(MEMBERS, {"list_id": list_id, "after": after, "limit": size}).all():
+        customers, strata = (list(column) for column in zip(*rows, strict=True))
+        yield Members(after, customers, strata)
+        after = customers[-1]
 
 
-def copy(db: Db, rows: Iterable[Sequence[object]]) -> int:
-    """Store assignments: customer, experiment, arm, t0, probability, stratum, features (JSON text), source, time."""
-    return copy_rows(db, COPY, rows)
+def write(db: Db, run: Writing, after: str, arms: bytes) -> int:
+    """Store the arms of the members that follow `after`, one byte for each; how many were stored."""
+    row = {
+        "id": run.experiment_id,
+        "list_id": run.list_id,
+        "keys": run.keys,
+        "weights": run.weights,
+        "t0": run.t0,
+        "now": run.now,
+        "after": after,
+        "arms": arms,
+        "limit": len(arms),
+    }
+    return int(db.execute(WRITE, row).rowcount)  # type: ignore[attr-defined]
 
 
 def patient(db: Db) -> None:

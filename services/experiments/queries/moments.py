@@ -10,7 +10,7 @@ from uuid import UUID
 import numpy as np
 import sqlalchemy as sa
 
-from services.experiments.figures import Cohort, Discrepancies, Sums, Values
+from services.experiments.figures import Balance, Cohort, Discrepancies, Sums, Values
 from services.experiments.queries import counting
 from shared.db import Db
 
@@ -89,6 +89,18 @@ DISAGREEMENTS = sa.text(f"""
       from differing as d
      where not exists (select from pending as p where p.customer_id = d.customer_id)
 """)  # noqa: S608  (constants of these modules)
+BALANCE = sa.text("""
+    select f.key as feature, a.arm, count(*) as n, avg(cast(f.value as float8)) as mean,
+           var_samp(cast(f.value as float8)) as variance
+      from (select a.arm, a.features
+              from experiments.assignment as a
+             where a.experiment_id = :id
+             order by a.customer_id
+             limit :limit) as a
+     cross join lateral jsonb_each(a.features) as f
+     where jsonb_typeof(f.value) = 'number'
+     group by f.key, a.arm
+""")
 DISCREPANCIES = sa.text("""
     select coalesce(sum(d.early), 0) as early, coalesce(sum(d.other_arm), 0) as other_arm,
            coalesce(sum(d.contacted), 0) as contacted
@@ -119,6 +131,11 @@ def values(db: Db, experiment_id: UUID, metric_id: UUID, days: Collection[date],
 def disagreements(db: Db, experiment_id: UUID) -> int:
     """Outcomes whose recount differs from what was accumulated, of customers for whom nothing waits. Must be 0."""
     return int(db.execute(DISAGREEMENTS, {"id": experiment_id}).scalar_one())
+
+
+def balance(db: Db, experiment_id: UUID, limit: int) -> list[Balance]:
+    """Numeric frozen features by arm, of the first customers by id: their arms are as random as everybody's."""
+    return [Balance(*row) for row in db.execute(BALANCE, {"id": experiment_id, "limit": limit})]
 
 
 def discrepancies(db: Db, experiment_id: UUID) -> Discrepancies:
