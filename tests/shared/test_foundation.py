@@ -3,6 +3,7 @@
 import gzip
 import json
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -240,8 +241,12 @@ def test_logs_are_json_and_name_no_customer(
 
     configure_logging(settings, "audience")
     toy.get("/v1/things/fail/conflict?customer=someone@example.org", headers={"X-Request-ID": "traced"})
+    written, end = "", time.monotonic() + 10
+    while "traced" not in written and time.monotonic() < end:  # the line follows the answer
+        time.sleep(0.01)
+        written += capfd.readouterr().err
     configure_logging(settings.model_copy(update={"log_level": "error"}), "audience")
-    seen = [json.loads(line) for line in capfd.readouterr().err.splitlines() if "traced" in line]
+    seen = [json.loads(line) for line in written.splitlines() if "traced" in line]
     assert [(line["event"], line["route"], line["status"]) for line in seen] == [
         ("request answered", "/v1/things/fail/{how}", 409)
     ]
