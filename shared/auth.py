@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from fastapi import Depends, Request
 from fastapi.security import HTTPBasic, HTTPBearer
+from starlette.concurrency import run_in_threadpool
 
 from shared.contracts.base import Instant, Message, Name
 from shared.db import Db, new_id, read_only
@@ -90,14 +91,20 @@ class KeyRing:
     def _digest(self, key: str) -> bytes:
         return keyed_hash(self._secret, f"api key {key}")
 
-    def caller(self, key: str, engine: sa.Engine) -> Caller:
-        """The caller with this key. Raises `Unauthorised`."""
+    def remembered(self, key: str) -> Caller | None:
+        """The caller with this key, where that is known without asking the database."""
         digest = self._digest(key)
         if digest in self._fixed:
             return self._fixed[digest]
         seen, caller = self._known.get(digest, (0.0, None))
-        if caller is not None and time.monotonic() - seen < FRESH_FOR:
-            return caller
+        return caller if time.monotonic() - seen < FRESH_FOR else None
+
+    def caller(self, key: str, engine: sa.Engine) -> Caller:
+        """The caller with this key. Raises `Unauthorised`."""
+        found = self.remembered(key)
+        if found is not None:
+            return found
+        digest = self._digest(key)
         caller = self._looked_up(key, digest, engine)
         with self._lock:
             if len(self._known) > 10_000:
@@ -175,10 +182,12 @@ def _presented(request: Request, basic: bool) -> str:
 def requires(scope: str, *, basic: bool = False) -> Any:
     """A dependency that lets callers with `scope` pass; with `basic`, browsers may send the key as a password."""
 
-    def check(request: Request) -> Caller:
-        state = request.app.state
+    async def check(request: Request) -> Caller:
+        keys, engine = request.app.state.keys, request.app.state.engine
         try:
-            caller: Caller = state.keys.caller(_presented(request, basic), state.engine)
+            key = _presented(request, basic)
+            # Nearly every call comes with a key that is remembered: a thread for it would cost more than the check.
+            caller: Caller = keys.remembered(key) or await run_in_threadpool(keys.caller, key, engine)
         except Unauthorised as error:
             raise (BasicWanted(error.detail) if basic else error) from error
         if not caller.may(scope):
@@ -188,13 +197,13 @@ def requires(scope: str, *, basic: bool = False) -> Any:
 
     if basic:
 
-        def page(request: Request, _documented: Any = Depends(_basic), _too: Any = Depends(_bearer)) -> Caller:
-            return check(request)
+        async def page(request: Request, _documented: Any = Depends(_basic), _too: Any = Depends(_bearer)) -> Caller:
+            return await check(request)
 
         return Depends(page)
 
-    def call(request: Request, _documented: Any = Depends(_bearer)) -> Caller:
-        return check(request)
+    async def call(request: Request, _documented: Any = Depends(_bearer)) -> Caller:
+        return await check(request)
 
     return Depends(call)
 
