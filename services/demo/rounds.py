@@ -119,7 +119,7 @@ def freeze_list(attune: Attune, plan: Plan) -> TargetList:
     attune.audience.post(Campaign, "/v1/campaigns", campaign)
     wanted = NewTargetList.model_validate(
         {
-            "name": plan.name,
+            "name": plan.key,
             "campaign": plan.key,
             "segment_id": plan.segment,
             "holdout_share": plan.holdout_share,
