@@ -6,9 +6,9 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, PlainSerializer, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer, StringConstraints
 
-from shared.contracts.base import Currency, CustomerId, Instant, JsonValue, Key, Message, Name, Text
+from shared.contracts.base import EARLIEST, LATEST, Currency, CustomerId, Instant, JsonValue, Key, Message, Name, Text
 
 EventId = Annotated[CustomerId, "the sender's own name for the event; unique for its customer"]
 Kind = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,59}$")]
@@ -16,11 +16,13 @@ Door = Literal["one", "list", "ndjson", "csv", "retry"]
 RejectCode = Literal["rejected", "conflict", "unreadable"]
 
 
+LONGEST_AMOUNT = 40
+
+
 def _held(value: Decimal) -> Decimal:
-    """Up to 20 digits before the point and 12 after: what `numeric` keeps exactly and no sum overflows."""
-    exponent = value.as_tuple().exponent
-    if not isinstance(exponent, int) or exponent < -12 or value.adjusted() > 19:
-        raise ValueError("must be a number of at most 20 digits before the point and 12 after it")
+    """What `numeric` keeps exactly and no sum overflows."""
+    if not -13 < value.adjusted() < 20 or len(str(value)) > LONGEST_AMOUNT:
+        raise ValueError("must be 0, or between 1e-12 and 1e20 on either side of it, with at most 40 characters")
     return value
 
 
@@ -64,7 +66,11 @@ def _holdable_within(value: Any, depth: int) -> None:
 
 
 def _properties(value: dict[str, Any]) -> dict[str, Any]:
-    _holdable(value)
+    for name, item in value.items():
+        if "\x00" in name:
+            raise ValueError("must not contain the character NUL")
+        if type(item) is not bool and item is not None:
+            _holdable(item, 1)
     return value
 
 
@@ -82,7 +88,7 @@ class Event(Message):
     event_id: EventId | None = None
     customer_id: CustomerId
     kind: Kind
-    occurred_at: Instant
+    occurred_at: Annotated[AwareDatetime, Field(ge=EARLIEST, lt=LATEST)]
     value: Amount | None = None
     currency: Currency | None = None
     text: Annotated[Text, StringConstraints(max_length=20_000)] | None = None

@@ -1,6 +1,7 @@
 """Taking events in, in each of the forms in which they come."""
 
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 
 from services.feedback.actions.intake import REJECTED, Intake, Source, Tally
@@ -40,8 +41,7 @@ def take_file(intake: Intake, chunks: Iterator[Parsed], source: Source) -> Inges
     tally = Tally(source)
     with intake.place():
         try:
-            for parsed in chunks:
-                intake.take(parsed, source, tally)
+            _write_behind(intake, chunks, source, tally)
         except (Unreadable, TooLarge) as error:
             intake.keep([_unreadable(b"", error)], source)
             report = tally.report()
@@ -50,6 +50,18 @@ def take_file(intake: Intake, chunks: Iterator[Parsed], source: Source) -> Inges
     report = tally.report()
     log.info("file taken in", door=source.door, accepted=report.accepted, refused=report.refused)
     return report
+
+
+def _write_behind(intake: Intake, chunks: Iterator[Parsed], source: Source, tally: Tally) -> None:
+    """Write each chunk while the next is read and parsed."""
+    with ThreadPoolExecutor(1) as writer:
+        writing: Future[None] | None = None
+        for parsed in chunks:
+            if writing is not None:
+                writing.result()
+            writing = writer.submit(intake.take, parsed, source, tally)
+        if writing is not None:
+            writing.result()
 
 
 def plain_one(intake: Intake, body: bytes) -> Event | None:

@@ -55,7 +55,7 @@ BODY: dict[str, Any] = {
 }
 
 
-def _intake(request: Request) -> Intake:
+async def _intake(request: Request) -> Intake:
     state = request.app.state
     if not hasattr(state, "intake"):
         state.intake = Intake(state.engine, state.settings)

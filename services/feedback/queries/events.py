@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
+import psycopg
 import sqlalchemy as sa
 from pydantic_core import to_json
 
 from services.feedback.queries.arrays import array_of
 from shared.contracts.feedback import Event, RecordedEvent
 from shared.contracts.kinds import MONEY
-from shared.db import Db, copy_rows
+from shared.db import Db, copy_rows, driver
 from shared.errors import Invalid
 from shared.pages import PageRequest
 
@@ -26,17 +27,18 @@ _NAMES = ", ".join(COLUMNS)
 _ARRAYS = ", ".join(f"cast(:{name} as {kind}[])" for name, kind in COLUMNS.items())
 _FROM = {"arrays": f"unnest({_ARRAYS}) as i ({_NAMES})", "staged": "incoming as i"}
 
-# One statement writes the arrival and its events. Rows come sorted by key: batches that overlap would deadlock
-# otherwise. The batch tells how many events it really brought, and is not written for none.
-INSERT = {
-    form: sa.text(f"""
+# One call writes the arrival and its events; psycopg runs it, at a third of what SQLAlchemy adds to a statement. Rows
+# come sorted by key: batches that overlap would deadlock otherwise.
+_PASSED = ", ".join(f"%({name})s::{kind}[]" for name, kind in COLUMNS.items())
+KEEP = f"select arrival, arrived from feedback.keep_events({_PASSED}, %(received_at)s)"  # noqa: S608
+KEEP_STAGED = sa.text(f"""
     with next as materialized (
       select nextval('feedback.batch_batch_id_seq') as batch_id
     ), taken as (
       insert into feedback.event ({_NAMES}, received_at, batch_id)
       select {", ".join(f"i.{name}" for name in COLUMNS)}, :received_at, n.batch_id
         from next as n
-       cross join {source}
+       cross join incoming as i
           on conflict do nothing
    returning 1
     ), arrived as (
@@ -48,8 +50,6 @@ INSERT = {
     )
     select n.batch_id, (select count(*) from taken) as events from next as n
 """)  # noqa: S608
-    for form, source in _FROM.items()
-}
 
 # A later statement, so that it sees what others committed while the insert waited for them.
 STANDING = {
@@ -127,10 +127,14 @@ class Incoming:
     def insert(self, received_at: datetime) -> Arrived:
         """Keep the events whose key is new. Raises `Invalid` where Postgres cannot hold one of them."""
         try:
-            row = self._db.execute(INSERT[self._form], {**self._values, "received_at": received_at}).one()
-        except sa.exc.DataError as error:
+            if self._form == "staged":
+                return Arrived(*self._db.execute(KEEP_STAGED, {"received_at": received_at}).one())
+            values = {**self._values, "received_at": received_at}
+            row = driver(self._db).execute(KEEP, values).fetchone()
+        except (psycopg.DataError, sa.exc.DataError) as error:
             raise Invalid("Postgres cannot hold one of these events.") from error
-        return Arrived(row.batch_id, row.events)
+        assert row is not None
+        return Arrived(*cast(tuple[int, int], row))
 
     def standing(self, batch_id: int) -> dict[tuple[str, str], bool]:
         """The keys that were there already: whether with the same content."""

@@ -31,6 +31,29 @@ create table feedback.batch (
 );
 create index batch_of_xid on feedback.batch (xid);
 
+-- Keeps the events whose key is new, and one arrival that tells how many it brought (none for none). A function, because
+-- Postgres then keeps the plan: planning costs more than writing a few events. Rows must come sorted by key.
+create function feedback.keep_events(
+    customer_ids text[], event_ids text[], kinds text[], categories text[], times timestamptz[], amounts numeric[],
+    currencies text[], texts text[], all_properties jsonb[], campaigns text[], target_lists uuid[], experiments text[],
+    arms text[], received timestamptz, out arrival bigint, out arrived bigint
+)
+language plpgsql as $$
+begin
+    arrival := nextval('feedback.batch_batch_id_seq');
+    insert into feedback.event (customer_id, event_id, kind, category, occurred_at, value, currency, text, properties,
+                                campaign, target_list, experiment, arm, received_at, batch_id)
+    select i.*, received, arrival
+      from unnest(customer_ids, event_ids, kinds, categories, times, amounts, currencies, texts, all_properties,
+                  campaigns, target_lists, experiments, arms) as i
+        on conflict do nothing;
+    get diagnostics arrived = row_count;
+    if arrived > 0 then
+        insert into feedback.batch (batch_id, received_at, events) values (arrival, received, arrived);
+    end if;
+end
+$$;
+
 create table feedback.withdrawal (
     customer_id text collate "C" not null,
     event_id    text collate "C" not null,
