@@ -1,6 +1,6 @@
 """The service put together: its endpoints, its jobs, and whom it calls."""
 
-from services.experiments.api import assignments, experiments, metrics, results, uplift
+from services.experiments.api import assignments, experiments, metrics, report, results, uplift
 from services.experiments.jobs import jobs
 from shared.clients.audience import AudienceClient
 from shared.service import Service
@@ -10,7 +10,14 @@ service = Service(
     title="Attune experiments",
     description="Try: give everyone an arm, and say what the difference was.",
     version="0.1.0",
-    routers=(metrics.router, experiments.router, assignments.router, results.router, uplift.router),
+    routers=(
+        metrics.router,
+        experiments.router,
+        assignments.router,
+        results.router,
+        uplift.router,
+        report.router,
+    ),
     jobs=jobs,
     peers={"audience": AudienceClient},
 )

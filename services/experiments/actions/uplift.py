@@ -50,12 +50,23 @@ class Question(NamedTuple):
 
 
 def asked(
-    begin: Begin, reference: str, metric: str | None, arm: str | None, value: float | None = None
-) -> tuple[Question, queries.People]:
-    """The question and its data, read in one short transaction: the learning that follows holds no connection."""
+    begin: Begin, reference: str, metric: str | None = None, arm: str | None = None, value: float | None = None
+) -> tuple[Question, "UpliftReadout"]:
+    """The question, and what was learnt to answer it. Data are read first: learning holds no connection."""
     with begin() as db:
         found = question(db, reference, metric, arm, value)
-        return found, read(db, found)
+        people = read(db, found)
+    return found, learn(found, people)
+
+
+def every_arm(begin: Begin, reference: str) -> tuple[list[Uplift], list[Policy]]:
+    """Both answers for every arm, on the metric asked about by default; none while no window has closed."""
+    try:
+        found, readout = asked(begin, reference)
+    except NotYet:
+        return [], []
+    arms = [found._replace(arm=arm) for arm in found.experiment.arms if not arm.control]
+    return [uplift(each, readout) for each in arms], [policy(each, readout) for each in arms]
 
 
 def question(db: Db, reference: str, metric: str | None, arm: str | None, value: float | None) -> Question:
@@ -90,34 +101,34 @@ def read(db: Db, asked: Question) -> queries.People:
     return found
 
 
-def uplift(asked: Question, people: queries.People) -> Uplift:
+def uplift(asked: Question, readout: "UpliftReadout") -> Uplift:
     """How well individual effects are ranked, and by which features."""
-    found = _learn(asked, people)
+    found = _arm(asked, readout)
     return Uplift(
         experiment=asked.experiment.key,
         metric=asked.metric.key,
         arm=asked.arm.key,
         against=asked.experiment.control.key,
         as_of=asked.as_of,
-        grown_on=found.readout.grown_on,
-        held_out=found.readout.held_out,
-        average_effect=_interval(found.arm.effect),
+        grown_on=readout.grown_on,
+        held_out=readout.held_out,
+        average_effect=_interval(found.effect),
         learners=[
             RankingQuality(
                 learner=model.name, qini=_interval(model.qini), auuc=_interval(model.auuc), rate=_interval(model.rate)
             )
-            for model in found.arm.models
+            for model in found.models
         ],
-        winner=found.arm.winner,
-        importances=[Importance(feature=each.feature, importance=each.importance) for each in found.arm.importances],
+        winner=found.winner,
+        importances=[Importance(feature=each.feature, importance=each.importance) for each in found.importances],
         definition=DEFINITION,
-        reason=found.arm.reason,
+        reason=found.reason,
     )
 
 
-def policy(asked: Question, people: queries.People) -> Policy:
+def policy(asked: Question, readout: "UpliftReadout") -> Policy:
     """Profit by share contacted, and whether learning whom to contact pays."""
-    found = _learn(asked, people).arm
+    found = _arm(asked, readout)
     return Policy(
         experiment=asked.experiment.key,
         metric=asked.metric.key,
@@ -144,19 +155,15 @@ def policy(asked: Question, people: queries.People) -> Policy:
     )
 
 
-class _Learnt(NamedTuple):
-    readout: "UpliftReadout"
-    arm: "ArmUplift"
-
-
-def _learn(asked: Question, people: queries.People) -> _Learnt:
+def learn(asked: Question, people: queries.People) -> "UpliftReadout":
+    """Learn individual effects of every arm, on the metric that is asked about."""
     import numpy as np
 
     from services.experiments.uplift import UpliftData, columns_of, evaluate
 
     keys = tuple(arm.key for arm in asked.experiment.arms)
     priced = asked.metric.kind in MONEY or asked.value is not None
-    readout = evaluate(
+    return evaluate(
         UpliftData(
             customers=np.array(people.customers),
             arms=np.array([keys.index(arm) for arm in people.arms], dtype=np.int64),
@@ -170,7 +177,10 @@ def _learn(asked: Question, people: queries.People) -> _Learnt:
             value=_worth(asked),
         )
     )
-    return _Learnt(readout, next(each for each in readout.arms if each.arm == asked.arm.key))
+
+
+def _arm(asked: Question, readout: "UpliftReadout") -> "ArmUplift":
+    return next(each for each in readout.arms if each.arm == asked.arm.key)
 
 
 def _worth(asked: Question) -> float:
