@@ -17,7 +17,7 @@ from services.audience.permission import Statement
 from services.audience.segments.catalogue import Catalogue
 from services.audience.segments.match import Portrait, TraitValue
 from services.audience.segments.measures import SeenEvent
-from services.audience.segments.sql import Counted, members_select, overlap_select, preview_select
+from services.audience.segments.sql import Counted, Preview, members_select, overlap_select
 from services.audience.segments.sql.sets import EVERY
 from services.audience.segments.sql.tables import consent, customer, event, withdrawal
 from services.audience.segments.tree import children, walk
@@ -29,7 +29,6 @@ from shared.errors import NotFound
 # Values inside jsonb have no statistics: Postgres expects one customer, and would count all events anew for each.
 WHOLE_SETS = sa.text("set local enable_nestloop = off")
 LIMIT_TIME = sa.text("select set_config('statement_timeout', cast(:ms as text), true)")
-SAMPLE = 20
 
 
 class Counts(NamedTuple):
@@ -60,23 +59,22 @@ class TooSlow(Exception):
 
 def preview(db: Db, definition: Clause, as_of: datetime, catalogue: Catalogue, timeout_ms: int) -> Counts:
     """Count all customers by what a definition says. Raises `TooSlow`."""
-    select, figures = preview_select(definition, as_of, catalogue)
+    asked = Preview(definition, as_of, catalogue)
     try:
         with db.begin_nested():
             db.execute(LIMIT_TIME, {"ms": timeout_ms})
             db.execute(WHOLE_SETS)
             begun = perf_counter()
-            rows = db.execute(select).all()
+            rows = db.execute(asked.select).all()
             sql_ms = (perf_counter() - begun) * 1000
     except OperationalError as error:
         if isinstance(error.orig, psycopg.errors.QueryCanceled):
             raise TooSlow(_slowest(db, definition, as_of, catalogue)) from error
         raise
-    totals = {figure: sum(row[3 + index] for row in rows) for index, figure in enumerate(figures)}
+    found = asked.tally(rows)
     paths = [path for path, _ in walk(definition)]
-    clauses = [(path, totals[Counted(path, False)], totals.get(Counted(path, True))) for path in paths]
-    sample = sorted(row[2] for row in rows if row[0] is not None)[:SAMPLE]
-    return Counts(sum(row[1] for row in rows), totals[Counted("", False)], sample, clauses, sql_ms)
+    clauses = [(path, found.figures[Counted(path, False)], found.figures.get(Counted(path, True))) for path in paths]
+    return Counts(found.known, clauses[0][1], found.sample, clauses, sql_ms)
 
 
 class _Explained(Executable, ClauseElement):

@@ -1,6 +1,12 @@
-"""Statements that count without listing: the preview of a definition, and how much segments share."""
+"""Statements that count without listing: the preview of a definition, and how much segments share.
 
-from collections.abc import Sequence
+A preview wants a count for every clause, and a leaf may cost a microsecond, so each leaf is decided once for each
+customer. With few leaves, customers are grouped by what the leaves say: Postgres can share that work among its
+processes, and what the clauses above say follows from the few groups. With many leaves there would be too many groups;
+then the leaves are columns of a subquery and every clause is counted by itself.
+"""
+
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -13,76 +19,117 @@ from services.audience.segments.tree import Node, children, walk
 from shared.contracts.clauses import All, AttributeClause, Clause, Not, TraitClause
 from shared.contracts.comparisons import COMPLEMENTS
 
-BUCKETS = 64  # of members by a hash of their id; the first id of each makes the sample
+GROUPED = 8  # leaves at most that customers are grouped by: 256 groups, times the buckets
+BUCKETS = 4  # bits of a hash of the id: the first id of each of the 16 buckets makes the sample
+SAMPLE = 20
 
 
 class Counted(NamedTuple):
-    """A figure that the preview counts: of a clause, or of those of its customers who have no value."""
+    """A figure of a preview: how many satisfy a clause, or how many of them have no value (`missing`)."""
 
     path: str
     missing: bool
 
 
-class PreviewSelect(NamedTuple):
-    """One pass over all customers. Rows: (bucket, customers, first, *figures); bucket is null for who is not meant."""
+class Tally(NamedTuple):
+    """What a preview found: all customers there are, its figures, and ids of some members, in order."""
 
-    select: sa.Select[Any]
-    figures: list[Counted]
-
-
-def preview_select(definition: Clause, as_of: datetime, catalogue: Catalogue) -> PreviewSelect:
-    """Count, clause by clause. Each leaf is decided once per customer; groups are made of what the leaves said."""
-    everyone = universe([definition], as_of, catalogue)
-    decided = _Decided(everyone, definition)
-    conditions = [(Counted(path, False), decided.condition(Node(path, clause))) for path, clause in walk(definition)]
-    conditions += [(Counted(node.path, True), lacking) for node, lacking in decided.lacking()]
-    root = conditions[0][1]
-    hashed = sa.func.hashtextextended(decided.rows.c.customer_id, 0).op("&")(sa.literal_column(str(BUCKETS - 1)))
-    bucket = sa.case((root, hashed)).label("bucket")
-    figures = [sa.func.count().filter(condition) for _, condition in conditions]
-    select = sa.select(bucket, sa.func.count(), sa.func.min(decided.rows.c.customer_id), *figures).group_by(bucket)
-    return PreviewSelect(select, [counted for counted, _ in conditions])
+    known: int
+    figures: dict[Counted, int]
+    sample: list[str]
 
 
-class _Decided:
-    """The leaves of a definition as columns `l0`, `l1` … of one row for each customer."""
+class Preview:
+    """A definition to be counted: run `select`, and give all its rows to `tally`."""
 
-    def __init__(self, everyone: Universe, definition: Clause) -> None:
+    def __init__(self, definition: Clause, as_of: datetime, catalogue: Catalogue) -> None:
         self._nodes = list(walk(definition))
-        leaves = [node for node in self._nodes if not children(node)]
-        self._column = {node.path: f"l{index}" for index, node in enumerate(leaves)}
-        columns = [everyone.condition(leaf.clause).label(self._column[leaf.path]) for leaf in leaves]
-        self._absent: dict[str, str] = {}
-        for leaf in leaves:
+        self._lacking = [(node, leaf) for node in self._nodes if (leaf := _leaf_that_may_lack(node))]
+        everyone = universe([definition], as_of, catalogue)
+        columns = self._columns(everyone)
+        self._names = list(columns)
+        self._grouped = len(columns) <= GROUPED
+        self.select = self._by_group(everyone, columns) if self._grouped else self._one_by_one(everyone, columns)
+
+    def _columns(self, everyone: Universe) -> dict[str, Condition]:
+        """What every leaf says by the name `path`, and by `path?` whether the leaf has nothing to compare."""
+        columns = {node.path: everyone.condition(node.clause) for node in self._nodes if not children(node)}
+        for _, leaf in self._lacking:
             absent = everyone.missing(leaf.clause)
-            if absent is not None:
-                self._absent[leaf.path] = f"m{len(self._absent)}"
-                columns.append(absent.label(self._absent[leaf.path]))
+            assert absent is not None, "attributes and traits can be missing"
+            columns[f"{leaf.path}?"] = absent
+        return columns
+
+    def _by_group(self, everyone: Universe, columns: dict[str, Condition]) -> sa.Select[Any]:
+        """Rows: (customers, first of them, *what the leaves say)."""
+        hashed = sa.func.hashtext(everyone.customer_id)
+        bits = [hashed.op("&")(sa.literal_column(str(1 << bit))) != sa.literal_column("0") for bit in range(BUCKETS)]
+        keys = list(columns.values())
+        return everyone.select(sa.func.count(), sa.func.min(everyone.customer_id), *keys).group_by(*keys, *bits)
+
+    def _one_by_one(self, everyone: Universe, columns: dict[str, Condition]) -> sa.Select[Any]:
+        """Rows: (customers, first of them, whether they are meant, *figures)."""
+        named = {path: f"l{index}" for index, path in enumerate(columns)}
+        labelled = [condition.label(named[path]) for path, condition in columns.items()]
         # `offset 0` keeps Postgres from deciding a leaf anew wherever it is counted.
-        inner = everyone.select(everyone.customer_id, *columns).offset(sa.literal_column("0"))
-        self.rows = inner.subquery("decided")
+        inner = everyone.select(everyone.customer_id, *labelled).offset(sa.literal_column("0")).subquery("decided")
+        said: dict[str, Any] = {path: inner.c[name] for path, name in named.items()}
+        conditions = [_holding(node, said) for node in self._nodes]
+        conditions += [sa.and_(_holding(node, said), said[f"{leaf.path}?"]) for node, leaf in self._lacking]
+        meant = conditions[0]
+        hashed = sa.func.hashtext(inner.c.customer_id).op("&")(sa.literal_column(str((1 << BUCKETS) - 1)))
+        figures: list[Any] = [sa.func.count(), sa.func.min(inner.c.customer_id), meant]
+        figures += [sa.func.count().filter(condition) for condition in conditions]
+        return sa.select(*figures).group_by(meant, hashed)
 
-    def condition(self, node: Node) -> Condition:
-        inner = [self.condition(child) for child in children(node)]
-        if not inner:
-            return self.rows.c[self._column[node.path]]
-        if isinstance(node.clause, Not):
-            return sa.not_(inner[0])
-        return sa.and_(*inner) if isinstance(node.clause, All) else sa.or_(*inner)
+    def tally(self, rows: Iterable[Sequence[Any]]) -> Tally:
+        """The figures of all clauses from the rows of `select`."""
+        names = [Counted(node.path, False) for node in self._nodes]
+        names += [Counted(node.path, True) for node, _ in self._lacking]
+        known, totals, sample = 0, [0] * len(names), []
+        for row in rows:
+            meant, figures = self._decided(row) if self._grouped else (row[2], row[3:])
+            known += row[0]
+            totals = [total + figure for total, figure in zip(totals, figures, strict=True)]
+            if meant:
+                sample.append(row[1])
+        return Tally(known, dict(zip(names, totals, strict=True)), sorted(sample)[:SAMPLE])
 
-    def lacking(self) -> list[tuple[Node, Condition]]:
-        """Of whom a complement holds because nothing is known: `ne`, `not_in`, and `not` of a comparison."""
-        found = []
-        for node in self._nodes:
-            leaf = children(node)[0] if isinstance(node.clause, Not) else node
-            compared = leaf.clause
-            if not isinstance(compared, AttributeClause | TraitClause):
-                continue
-            if (compared.is_ in COMPLEMENTS) is not (leaf is node):
-                continue
-            absent = self.rows.c[self._absent[leaf.path]]
-            found.append((node, sa.and_(self.condition(node), absent)))
+    def _decided(self, row: Sequence[Any]) -> tuple[bool, list[int]]:
+        said = dict(zip(self._names, row[2:], strict=True))
+        holds = {node.path: _holds(node, said) for node in self._nodes}
+        figures = [row[0] * holds[node.path] for node in self._nodes]
+        figures += [row[0] * (holds[node.path] and said[f"{leaf.path}?"]) for node, leaf in self._lacking]
+        return holds[""], figures
+
+
+def _leaf_that_may_lack(node: Node) -> Node | None:
+    """For a complement (`ne`, `not_in`, or `not` of a comparison): the leaf whose value may be missing."""
+    leaf = children(node)[0] if isinstance(node.clause, Not) else node
+    if not isinstance(leaf.clause, AttributeClause | TraitClause):
+        return None
+    return leaf if (leaf.clause.is_ in COMPLEMENTS) is (leaf is node) else None
+
+
+def _holds(node: Node, said: dict[str, bool]) -> bool:
+    """Whether a clause holds, from what the leaves say."""
+    inner = [_holds(child, said) for child in children(node)]
+    if not inner:
+        return said[node.path]
+    if isinstance(node.clause, Not):
+        return not inner[0]
+    return all(inner) if isinstance(node.clause, All) else any(inner)
+
+
+def _holding(node: Node, said: dict[str, Any]) -> Condition:
+    """The same in SQL."""
+    inner = [_holding(child, said) for child in children(node)]
+    if not inner:
+        found: Condition = said[node.path]
         return found
+    if isinstance(node.clause, Not):
+        return sa.not_(inner[0])
+    return sa.and_(*inner) if isinstance(node.clause, All) else sa.or_(*inner)
 
 
 def overlap_select(definitions: Sequence[Clause], as_of: datetime, catalogue: Catalogue) -> sa.Select[Any]:

@@ -131,9 +131,16 @@ def _of_column(operand: ColumnOperand, operator: Operator, value: Any, moment: M
 def _constants(operand: ColumnOperand, value: Any) -> list[Any]:
     items = value if isinstance(value, list) else [value]
     if operand.kind is AttributeType.NUMBER:
-        numbers = [sa.bindparam(None, Decimal(str(item)), type_=sa.Numeric()) for item in items]
+        numbers = [_number(item) for item in items]
         return numbers if operand.scale is None else [number * operand.scale for number in numbers]
     return [read(operand.kind, item) for item in items]
+
+
+def _number(value: Any) -> sa.BindParameter[Any]:
+    """A bound number. A whole one stays whole, so that counts need not be turned into `numeric` to be compared."""
+    if isinstance(value, int) and abs(value) < 2**63:
+        return sa.bindparam(None, value, type_=sa.BigInteger())
+    return sa.bindparam(None, Decimal(str(value)), type_=sa.Numeric())
 
 
 def _plain(column: sa.ColumnElement[Any], operator: Operator, items: Sequence[Any]) -> Condition:

@@ -8,13 +8,21 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by, distinct_on
 
 from services.audience.segments.catalogue import EVENT_FIELDS, Catalogue
 from services.audience.segments.measures import ZERO_WITHOUT_EVENTS, comparison, measure_type, measured_field
-from services.audience.segments.sql.operands import ColumnOperand, Condition, Expression, condition, inside, possibly
+from services.audience.segments.sql.operands import (
+    ColumnOperand,
+    Condition,
+    Expression,
+    Operand,
+    condition,
+    inside,
+    possibly,
+)
 from services.audience.segments.sql.tables import consent, event, withdrawal
 from services.audience.segments.values import Moment, holds, number
 from services.audience.segments.windows import window
 from shared.contracts.audience import AttributeType
 from shared.contracts.clauses import PERMITTING, ConsentClause, EventClause, Measure
-from shared.contracts.comparisons import COMPLEMENTS
+from shared.contracts.comparisons import COMPLEMENTS, Comparison
 from shared.contracts.permissions import ConsentState
 
 EVERY = "*"  # how audience stores a statement that covers every brand, channel or purpose
@@ -51,15 +59,18 @@ def _which(clause: EventClause, as_of: datetime, catalogue: Catalogue) -> list[C
     times = [event.c.occurred_at < end] if start is None else [event.c.occurred_at >= start, event.c.occurred_at < end]
     return [
         event.c.kind == clause.event,
-        *(
-            condition(_field(clause.event, name, catalogue), each.is_, each.value, Moment(as_of))
-            for name, each in clause.where.items()
-        ),
+        *(_holds(_field(clause.event, name, catalogue), each, as_of) for name, each in clause.where.items()),
         *times,
     ]
 
 
-def _field(kind: str, name: str, catalogue: Catalogue) -> Any:
+def _holds(operand: Operand, asked: Comparison, as_of: datetime) -> Condition:
+    """A condition for `where`, which drops nulls by itself: bare, so that the index can serve it."""
+    decide = condition if asked.is_ in COMPLEMENTS else possibly
+    return decide(operand, asked.is_, asked.value, Moment(as_of))
+
+
+def _field(kind: str, name: str, catalogue: Catalogue) -> Operand:
     declared = catalogue.property_type(kind, name)
     assert declared is not None, "checked before"
     if name in EVENT_FIELDS:
