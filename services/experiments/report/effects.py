@@ -6,7 +6,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from services.experiments.report import formats, plots
-from services.experiments.report.formats import Unit
+from services.experiments.report.formats import Figure, Unit
 from services.experiments.report.scales import Scale, scale
 from shared.contracts.metrics import Direction, MetricKind
 from shared.contracts.results import ArmMoments, Effect, MetricResult, Verdict
@@ -34,11 +34,10 @@ class EffectRow(NamedTuple):
     tone: str
     estimate: str
     interval: str
-    relative: str
-    relative_note: str | None
+    relative: Figure
     p_value: str
     adjusted: str
-    fixed: str
+    fixed: Figure
     notes: tuple[str, ...]
     plot: Markup
 
@@ -68,8 +67,8 @@ class MetricView(NamedTuple):
 def metric_view(metric: MetricResult) -> MetricView:
     """Everything about one metric, as text and plots."""
     unit = formats.unit_of(metric)
-    on = scale(_ends(metric.effects), ticks=4)
-    labels = [formats.signed(tick, unit) if tick else "0" for tick in on.ticks]
+    on = scale(_ends(metric.effects), ticks=5)
+    labels = [formats.tick(tick, unit) for tick in on.ticks]
     better = "more is better" if metric.direction is Direction.UP else "less is better"
     days = f"{metric.window_days} day{'s' if metric.window_days != 1 else ''}"
     return MetricView(
@@ -113,7 +112,6 @@ def _effect_row(metric: MetricResult, effect: Effect, unit: Unit, on: Scale) -> 
         fixed_high=effect.fixed.high if effect.sequential else None,
         described=described,
     )
-    relative = formats.interval(effect.relative, formats.PER_CENT)
     return EffectRow(
         arm=effect.arm,
         against=effect.against,
@@ -121,11 +119,10 @@ def _effect_row(metric: MetricResult, effect: Effect, unit: Unit, on: Scale) -> 
         tone=tone,
         estimate=estimate,
         interval=interval,
-        relative=relative,
-        relative_note=effect.relative.reason,
+        relative=formats.interval(effect.relative, formats.PER_CENT, effect.relative.reason),
         p_value=formats.p_value(effect.p_value),
         adjusted=formats.p_value(effect.adjusted_p_value),
-        fixed=f"{fixed} ({effect.fixed.label})" if fixed != formats.NONE else fixed,
+        fixed=Figure(fixed, effect.fixed.label),
         notes=tuple(_notes(effect)),
         plot=plots.strip(strip, on),
     )

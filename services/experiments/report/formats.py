@@ -29,10 +29,10 @@ def unit_of(metric: MetricResult) -> Unit:
     return Unit(1, None, "", "")
 
 
-def money(currency: str | None) -> Unit:
+def money(currency: str | None, digits: int | None = 2) -> Unit:
     """Amounts of money, or of an outcome without currency."""
     after = f"\N{NO-BREAK SPACE}{currency}" if currency else ""
-    return Unit(1, 2 if currency else None, after, after)
+    return Unit(1, digits if currency else None, after, after)
 
 
 def whole(count: float | None) -> str:
@@ -65,14 +65,32 @@ def between(low: float | None, high: float | None, unit: Unit) -> str:
     return f"{signed(low, bare)} to {signed(high, unit)}"
 
 
-def interval(found: Interval, unit: Unit) -> str:
-    """Estimate and interval in one: +1.20 (+0.60 to +1.80) pp."""
+class Figure(NamedTuple):
+    """A figure and what stands below it: its interval, or why there is none."""
+
+    text: str
+    below: str = ""
+
+
+def interval(found: Interval, unit: Unit, reason: str | None = None) -> Figure:
+    """Estimate above, interval below; of an interval that is open on one side that end alone."""
+    spread = between(found.low, found.high, unit)
     if found.estimate is None:
-        return between(found.low, found.high, unit)
-    bare = unit._replace(difference="")
-    if found.low is None and found.high is None:
-        return signed(found.estimate, unit)
-    return f"{signed(found.estimate, bare)} ({between(found.low, found.high, bare)}){unit.difference}"
+        return Figure(spread, reason or "")
+    return Figure(signed(found.estimate, unit), reason or ("" if spread == NONE else spread))
+
+
+def cost(found: Interval, unit: Unit) -> Figure:
+    """As `interval`, of something that has no sign: 3.90 EUR, 2.63 to 7.57 EUR below."""
+    text, below = interval(found, unit)
+    return Figure(text.replace("+", ""), below.replace("+", ""))
+
+
+def tick(value: float, unit: Unit) -> str:
+    """A label of an axis of differences: as short as it can be."""
+    if not value:
+        return "0"
+    return _minus(f"{value * unit.scale:+,.6g}") + unit.difference
 
 
 PER_CENT = Unit(100, 1, "\N{NO-BREAK SPACE}%", "\N{NO-BREAK SPACE}%")

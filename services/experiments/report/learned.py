@@ -6,7 +6,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from services.experiments.report import formats, plots
-from services.experiments.report.formats import Unit
+from services.experiments.report.formats import Figure, Unit
 from services.experiments.report.scales import scale
 from shared.contracts.policies import Policy, Uplift
 from shared.contracts.results import MetricResult
@@ -39,7 +39,7 @@ class PolicyView(NamedTuple):
     verdict: str
     accepted: bool
     best: str
-    gain: str
+    gain: Figure
     plot: Markup | None
     points: tuple[tuple[str, str, str], ...]
     rows: tuple[PolicyRow, ...]
@@ -50,9 +50,9 @@ class LearnerRow(NamedTuple):
 
     name: str
     winner: bool
-    qini: str
-    auuc: str
-    rate: str
+    qini: Figure
+    auuc: Figure
+    rate: Figure
 
 
 class UpliftView(NamedTuple):
@@ -60,7 +60,7 @@ class UpliftView(NamedTuple):
 
     arm: str
     metric: str
-    effect: str
+    effect: Figure
     held_out: str
     rows: tuple[LearnerRow, ...]
     importances: tuple[tuple[str, str, Markup], ...]
@@ -116,7 +116,7 @@ def policy_view(policy: Policy, metrics: Sequence[MetricResult]) -> PolicyView:
 
 def _curve(policy: Policy, points: Sequence[plots.Share], unit: Unit) -> Markup:
     on = scale([end for point in points for end in (point.low, point.high)], ticks=5)
-    labels = [formats.signed(tick, unit) if tick else "0" for tick in on.ticks]
+    labels = [formats.tick(tick, unit) for tick in on.ticks]
     described = (
         f"Profit per customer over contacting nobody, by the share of customers contacted with {policy.arm}, best "
         f"ranked first. At 100 %: {formats.signed(points[-1].estimate, unit)}. Largest at "
@@ -126,13 +126,14 @@ def _curve(policy: Policy, points: Sequence[plots.Share], unit: Unit) -> Markup:
 
 
 def _money(metric: str, metrics: Sequence[MetricResult]) -> Unit:
-    return formats.money(next((each.currency for each in metrics if each.metric == metric), None))
+    return formats.money(next((each.currency for each in metrics if each.metric == metric), None), digits=None)
 
 
 def uplift_view(uplift: Uplift, metrics: Sequence[MetricResult]) -> UpliftView:
     """How well effects by customer are ranked, and by what."""
     found = next((metric for metric in metrics if metric.metric == uplift.metric), None)
     unit = formats.unit_of(found) if found else formats.money(None)
+    unit = unit._replace(digits=None)
     largest = max((each.importance for each in uplift.importances), default=0.0)
     return UpliftView(
         arm=uplift.arm,

@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from services.experiments.report import formats, learned, story
 from services.experiments.report.effects import metric_view
+from services.experiments.report.formats import Figure
 from services.experiments.report.series import series_view
 from shared.contracts.experiments import Experiment, MetricRole
 from shared.contracts.policies import Policy, Uplift
@@ -31,11 +32,11 @@ class MoneyRow(NamedTuple):
     """What one arm brought and cost."""
 
     arm: str
-    profit: str
-    responses: str
+    profit: Figure
+    responses: Figure
     contacts: str
     cost: str
-    per_response: str
+    per_response: Figure
     note: str | None
 
 
@@ -99,7 +100,7 @@ def _money_row(money: ArmMoney) -> MoneyRow:
         responses=formats.interval(money.incremental_responses, count),
         contacts=formats.whole(money.contacts),
         cost=formats.plain(float(money.cost), unit),
-        per_response=formats.interval(money.cost_per_incremental_response, unit).lstrip("+"),
+        per_response=formats.cost(money.cost_per_incremental_response, unit),
         note=money.note,
     )
 

@@ -163,7 +163,7 @@ def _anchor(at: float) -> str:
 
 def _inset(at: float) -> float:
     """Room for the labels at the left and for a dot at the right."""
-    return round(16 + at * 0.82, 3)
+    return round(14 + at * 0.84, 3)
 
 
 def _wide(share: float) -> float:

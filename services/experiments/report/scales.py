@@ -25,7 +25,7 @@ def scale(values: Iterable[float | None], *, ticks: int = 5, margin: float = 0.0
         low, high = -1.0, 1.0
     room = margin * (high - low)
     low, high = low - (room if low < 0 else 0), high + (room if high > 0 else 0)
-    step = _round_step((high - low) / ticks)
+    step = _round_step(0.7 * (high - low) / ticks)
     first, last = ceil(low / step - 1e-9), floor(high / step + 1e-9)
     return Scale(low, high, tuple(position * step for position in range(first, last + 1)))
 

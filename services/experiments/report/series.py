@@ -34,7 +34,7 @@ def series_view(metric: MetricResult, points: Sequence[SeriesPoint]) -> list[Ser
     unit = formats.unit_of(metric)
     of_metric = [point for point in points if point.metric == metric.metric]
     on = scale([end for point in of_metric for end in (point.estimate, point.low, point.high)], ticks=4)
-    labels = [formats.signed(tick, unit) if tick else "0" for tick in on.ticks]
+    labels = [formats.tick(tick, unit) for tick in on.ticks]
     tones = {effect.arm: VERDICTS[effect.verdict][1] for effect in metric.effects}
     found = []
     for arm in dict.fromkeys(point.arm for point in of_metric):
