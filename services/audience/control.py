@@ -8,7 +8,7 @@ SERVICE_MESSAGES = "service"
 
 
 class Control(NamedTuple):
-    """`share` of all customers, drawn by `seed`: those whose `unit(seed, id)` lies below it. Growing it only adds."""
+    """`share` of all customers, drawn by `seed`: those whose lot lies below `bound(share)`. Growing it only adds."""
 
     seed: str
     share: float

@@ -6,24 +6,33 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.audience.draw import held_out, unit
+from services.audience.draw import bound, held_out, lot
 
 ids = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), min_size=1, max_size=20)
 
 
-def test_the_unit_is_the_first_52_bits_of_sha_256():
-    first = int(hashlib.sha256(b"seed\x1fada").hexdigest(), 16) >> (256 - 52)
-    assert unit("seed", "ada") == first / 2**52
+def test_a_lot_is_sha_256_over_seed_and_customer():
+    assert lot("seed", "ada") == hashlib.sha256(b"seed\x1fada").digest()
+
+
+@given(st.floats(0, 1, exclude_max=True), st.floats(0, 1, exclude_max=True))
+def test_a_larger_share_only_adds(one, other):
+    assert (bound(one) <= bound(other)) == (int(one * 2**53) <= int(other * 2**53))
+
+
+def test_a_share_of_all_lots_lies_below_its_bound():
+    below = sum(lot("seed", str(i)) < bound(0.3) for i in range(20_000))
+    assert abs(below - 6000) < 4.5 * (20_000 * 0.3 * 0.7) ** 0.5
 
 
 @given(st.lists(ids, min_size=1, max_size=30, unique=True), ids)
-def test_the_database_and_python_draw_the_same_units(audience_engine, customers, seed):
+def test_the_database_and_python_draw_the_same_lots(audience_engine, customers, seed):
     statement = sa.text(
-        "select audience.unit(:seed, i) from unnest(cast(:ids as text[])) with ordinality as u (i, n) order by n"
+        "select audience.lot(:seed, i) from unnest(cast(:ids as text[])) with ordinality as u (i, n) order by n"
     )
     with audience_engine.connect() as connection:
         found = connection.execute(statement, {"seed": seed, "ids": customers}).scalars().all()
-    assert found == [unit(seed, customer) for customer in customers]
+    assert found == [lot(seed, customer) for customer in customers]
 
 
 @given(

@@ -11,7 +11,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from services.audience.draw import held_out, unit
+from services.audience.draw import held_out, lot
 
 GRANTED = [{"channel": "email", "purpose": "marketing", "state": "granted", "source": "test"}]
 POINTS = [{"channel": "email", "handle": "h"}]
@@ -134,7 +134,7 @@ def test_rising_order_and_missing_values_last(audience, load, unique):
 def test_without_a_rank_the_seed_decides_the_order(audience, crowd, unique):
     built = build(audience, crowd, unique, seed="dice")
     order = [member["customer_id"] for member in members(audience, built)]
-    assert order == sorted(order, key=lambda customer: unit("dice order", customer))
+    assert order == sorted(order, key=lambda customer: lot("dice order", customer))
 
 
 def test_the_same_list_again_has_the_same_digest_and_another_seed_another(audience, crowd, unique):

@@ -7,6 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from services.audience.control import Control
+from services.audience.draw import bound
 from services.audience.funnel import Left
 from services.audience.permission import Scope
 from services.audience.queries.permission import PERMITTED
@@ -14,12 +15,14 @@ from shared.contracts.targeting import MaxContacts, RankBy, Reference
 from shared.db import Db
 
 PATIENCE = sa.text("set local statement_timeout = '15min'")
+ROOM = sa.text("set local work_mem = '128MB'")  # a million members are sorted in memory
 ONE_AT_A_TIME = sa.text("select pg_advisory_xact_lock(hashtext('audience.target_list'))")
 # Values inside jsonb have no statistics: Postgres expects one customer, and would count all events anew for each.
 WHOLE_SETS = sa.text("set local enable_nestloop = off")
 AS_IT_WAS = sa.text("set local enable_nestloop = on")
 MATCHED = sa.text('create temporary table matched (customer_id text collate "C" not null) on commit drop')
 STUDY_MATCHED = sa.text("analyze matched")
+STUDY_SCREENED = sa.text("analyze screened")
 matched = sa.table("matched", sa.column("customer_id"))
 
 CONTACTS = """
@@ -55,7 +58,7 @@ SCREENED = """
                     where s.customer_id = m.customer_id and s.channel in (:channel, '*')
                       and (s.ends_at is null or s.ends_at > :now)) as suppressed,
            coalesce(k.contacts, 0) >= :most as fatigued,
-           audience.unit(:control_seed, m.customer_id) < :control_share as controlled
+           :controls and audience.lot(:control_seed, m.customer_id) < :control_bound as controlled
       from matched as m
       left join permission as p on p.customer_id = m.customer_id
       left join contact as k on k.customer_id = m.customer_id
@@ -84,33 +87,38 @@ CHOSEN = sa.text("""
           join audience.customer as c on c.customer_id = s.customer_id
          where s.reachable and s.permitted and not s.suppressed and not s.fatigued and not s.controlled
     ),
-    valued as (
+    said as (
         select e.customer_id,
-               (select case when jsonb_typeof(v.value) = 'number' then cast(v.value as double precision) end
-                  from (select case when not e.profiling then null
-                                    when cast(:rank_kind as text) = 'attribute'
-                                    then e.attributes -> cast(:rank_name as text)
-                                    when :rank_kind = 'trait'
-                                         and cast(e.traits -> :rank_name ->> 'computed_at' as timestamptz) <= :as_of
-                                    then e.traits -> :rank_name -> 'value' end as value) as v) * :rank_sign as value,
-               coalesce((select string_agg(r.name || '=' || coalesce(
-                                   case when r.kind = 'attribute' then e.attributes ->> r.name
-                                        when e.profiling
-                                             and cast(e.traits -> r.name ->> 'computed_at' as timestamptz) <= :as_of
-                                        then e.traits -> r.name ->> 'value' end, ''), ' | ' order by r.place)
-                           from unnest(cast(:strata_kinds as text[]), cast(:strata_names as text[]))
-                                with ordinality as r (kind, name, place)), '') as stratum
+               case when not e.profiling then null
+                    when cast(:rank_kind as text) = 'attribute' then e.attributes -> cast(:rank_name as text)
+                    when :rank_kind = 'trait'
+                         and cast(e.traits -> :rank_name ->> 'computed_at' as timestamptz) <= :as_of
+                    then e.traits -> :rank_name -> 'value' end as value,
+               case when cardinality(cast(:strata_names as text[])) = 0 then ''
+                    else (select string_agg(r.name || '=' || coalesce(
+                                     case when r.kind = 'attribute' then e.attributes ->> r.name
+                                          when e.profiling
+                                               and cast(e.traits -> r.name ->> 'computed_at' as timestamptz) <= :as_of
+                                          then e.traits -> r.name ->> 'value' end, ''), ' | ' order by r.place)
+                            from unnest(cast(:strata_kinds as text[]), cast(:strata_names as text[]))
+                                 with ordinality as r (kind, name, place)) end collate "C" as stratum
           from eligible as e
+    ),
+    valued as (
+        select s.customer_id, s.stratum,
+               case when jsonb_typeof(s.value) = 'number'
+                    then cast(s.value as double precision) * :rank_sign end as value
+          from said as s
     ),
     ranked as (
         select v.customer_id, v.stratum,
-               row_number() over (order by v.value desc nulls last, audience.unit(:seed || ' order', v.customer_id),
+               row_number() over (order by v.value desc nulls last, audience.lot(:seed || ' order', v.customer_id),
                                            v.customer_id) as rank
           from valued as v
     ),
     placed as (
         select r.customer_id, r.stratum, r.rank,
-               row_number() over (order by r.stratum collate "C", audience.unit(:seed || ' holdout', r.customer_id),
+               row_number() over (order by r.stratum, audience.lot(:seed || ' holdout', r.customer_id),
                                            r.customer_id) as place
           from ranked as r
          where r.rank <= :most
@@ -180,6 +188,7 @@ class Frozen(NamedTuple):
 def match(db: Db, members: sa.Select[tuple[str]]) -> None:
     """Put the members of a segment aside."""
     db.execute(PATIENCE)
+    db.execute(ROOM)
     db.execute(MATCHED)
     db.execute(WHOLE_SETS)
     db.execute(sa.insert(matched).from_select(["customer_id"], members))
@@ -200,11 +209,13 @@ def screen(db: Db, by: Screening) -> Left:
         "now": by.known_at,
         "most": by.max_contacts.count if by.max_contacts else UNLIMITED,
         "control_seed": by.control.seed,
-        "control_share": by.control.share,
+        "control_bound": bound(by.control.share),
+        "controls": by.control.share > 0,
     }
     if capped:
         asked |= {"since": by.since, "as_of": by.as_of}
     db.execute(SCREENED_CAPPED if capped else SCREENED_UNCAPPED, asked)
+    db.execute(STUDY_SCREENED)
     return Left(*db.execute(LEFT).one())
 
 

@@ -90,11 +90,11 @@ def _compiled(element: _Explained, compiler: SQLCompiler, **options: Any) -> str
 
 
 def _slowest(db: Db, definition: Clause, as_of: datetime, catalogue: Catalogue) -> str:
-    """The leaf that costs most by Postgres's own estimate, as a JSON pointer into the definition."""
+    """The leaf that by itself would cost most to count, by Postgres's estimate, as a JSON pointer."""
     costs = {}
     for node in walk(definition):
         if not children(node):
-            plan = db.execute(_Explained(members_select(node.clause, as_of, catalogue))).scalar_one()
+            plan = db.execute(_Explained(Preview(node.clause, as_of, catalogue).select)).scalar_one()
             costs[node.path] = plan[0]["Plan"]["Total Cost"]
     return max(costs, key=lambda path: costs[path])
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from services.audience.control import Control
+from services.audience.draw import bound
 from services.audience.permission import Scope
 from shared.db import Db
 
@@ -19,7 +20,7 @@ STANDING = sa.text("""
                      from audience.suppression as s
                     where s.customer_id = c.customer_id and s.channel in (:channel, '*')
                       and (s.ends_at is null or s.ends_at > :now)) as suppressed,
-           audience.unit(:control_seed, c.customer_id) < :control_share as controlled
+           audience.lot(:control_seed, c.customer_id) < :control_bound as controlled
       from audience.customer as c
      where c.customer_id = any(cast(:customers as text[])) and c.erased_at is null
 """)
@@ -36,6 +37,6 @@ class Standing(NamedTuple):
 def standing(db: Db, customers: Sequence[str], scope: Scope, control: Control, now: datetime) -> dict[str, Standing]:
     """The known ones among `customers`, and where they stand."""
     asked = {"customers": list(customers), "channel": scope.channel, "now": now}
-    asked |= {"control_seed": control.seed, "control_share": control.share}
+    asked |= {"control_seed": control.seed, "control_bound": bound(control.share)}
     rows = db.execute(STANDING, asked)
     return {row.customer_id: Standing(row.reachable, row.suppressed, row.controlled) for row in rows}

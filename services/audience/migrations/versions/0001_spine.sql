@@ -168,12 +168,12 @@ create table audience.position (
     xid      xid8 not null
 );
 
-create function audience.unit(seed text, customer_id text) returns double precision
-    language sql immutable parallel safe
-    return ('x' || substr(encode(sha256(convert_to(seed || chr(31) || customer_id, 'UTF8')), 'hex'), 1, 13))
-           ::bit(52)::bigint / 4503599627370496.0::double precision;
-comment on function audience.unit is
-    'A number in [0, 1) that a seed and a customer decide: the first 52 bits of SHA-256 over seed, U+001F, customer_id.';
+-- Stable, not immutable, because convert_to is: only so the planner inlines it.
+create function audience.lot(seed text, customer_id text) returns bytea
+    language sql stable parallel safe
+    return sha256(convert_to(seed || chr(31) || customer_id, 'UTF8'));
+comment on function audience.lot is
+    'What a seed draws for a customer: SHA-256 over seed, U+001F, customer_id. Lots are compared as bytes.';
 
 create view published.audience_portraits as
 select c.customer_id, c.attributes, c.traits, c.profiling, c.updated_at
