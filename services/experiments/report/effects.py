@@ -68,7 +68,7 @@ def metric_view(metric: MetricResult) -> MetricView:
     """Everything about one metric, as text and plots."""
     unit = formats.unit_of(metric)
     on = scale(_ends(metric.effects), ticks=5)
-    labels = [formats.tick(tick, unit) for tick in on.ticks]
+    labels = [formats.tick(tick, unit._replace(difference="")) for tick in on.ticks]
     better = "more is better" if metric.direction is Direction.UP else "less is better"
     days = f"{metric.window_days} day{'s' if metric.window_days != 1 else ''}"
     return MetricView(
