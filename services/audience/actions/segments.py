@@ -10,7 +10,7 @@ from services.audience.queries import segments as queries
 from services.audience.queries.evaluations import Meant
 from services.audience.queries.segments import Change
 from services.audience.segments.catalogue import referred
-from services.audience.segments.check import check
+from services.audience.segments.check import check, check_still
 from services.audience.segments.describe import describe, phrase
 from services.audience.segments.match import Verdict
 from services.audience.segments.match import explain as verdicts_on
@@ -167,8 +167,6 @@ def overlap(db: Db, reference: str, others: list[str], as_of: datetime) -> Overl
     segments = [queries.find(db, one) for one in (reference, *others)]
     definitions = [one.definition for one in segments]
     catalogue = queries.catalogue(db, definitions[0], as_of, *definitions[1:])
-    for definition in definitions:
-        check(definition, catalogue, place="")
     sizes, both = evaluations.overlap(db, definitions, as_of, catalogue)
     compared = [
         Shared(
@@ -185,7 +183,7 @@ def overlap(db: Db, reference: str, others: list[str], as_of: datetime) -> Overl
 
 def _meant(db: Db, definition: Clause, as_of: datetime) -> Meant:
     catalogue = queries.catalogue(db, definition, as_of)
-    check(definition, catalogue, place="")
+    check_still(definition, catalogue)
     return Meant(definition, as_of, catalogue)
 
 

@@ -27,17 +27,24 @@ _SUITS: dict[tuple[Operator, ...], tuple[AttributeType, ...]] = {
 }
 
 
-def check(definition: Clause, catalogue: Catalogue, own: str | None = None, place: str = "/definition") -> None:
+def check(definition: Clause, catalogue: Catalogue, own: str | None = None) -> None:
     """Refuse a definition that names what is not there or compares what cannot be compared.
 
-    `own` is the key of the segment it is for, `place` where it stands in the body that the errors point into. Raises
-    `Invalid` with one error for each clause that is wrong, at most 100.
+    `own` is the key of the segment it is for. Raises `Invalid` with one error for each clause that is wrong, at most
+    100; their pointers are into a body that holds the definition as `definition`.
     """
-    found = [FieldError(place + one.pointer, one.detail) for one in problems(definition, catalogue)]
-    if not found:
-        found = [FieldError(place + one.pointer, one.detail) for one in _of_references(definition, catalogue, own)]
+    found = problems(definition, catalogue) or _of_references(definition, catalogue, own)
     if found:
-        raise Invalid("The definition does not fit the catalogue.", found[:100])
+        pointed = [FieldError(f"/definition{one.pointer}", one.detail) for one in found[:100]]
+        raise Invalid("The definition does not fit the catalogue.", pointed)
+
+
+def check_still(definition: Clause, catalogue: Catalogue) -> None:
+    """Before a stored definition is evaluated: raises `Invalid`, naming what does not fit the catalogue any more."""
+    found = problems(definition, catalogue) or _of_references(definition, catalogue, None)
+    if found:
+        where = found[0].pointer or "the whole"
+        raise Invalid(f"The segment's definition is not valid any more: at {where}: {found[0].detail}.")
 
 
 def problems(definition: Clause, catalogue: Catalogue) -> list[FieldError]:

@@ -172,7 +172,7 @@ def test_a_preview_says_how_many_are_meant_only_because_nothing_is_known(audienc
     assert found["clauses"][0]["missing"] == missing
 
 
-def test_a_preview_that_takes_too_long_points_at_the_slowest_clause(audience):
+def test_a_preview_that_takes_too_long_points_at_the_slowest_clause(audience, shop):
     cheap = [{"attribute": "age", "is": "gt", "value": n} for n in range(100)]
     dear = {"event": "order", "measure": "distinct", "of": "category", "is": "gt", "value": 5}
     body = {"definition": {"any": [*cheap, {"not": dear}]}, "timeout_ms": 1}
@@ -313,6 +313,20 @@ def test_a_bad_definition_is_refused_at_its_place_wherever_it_comes_in(audience,
     assert audience.get(f"/v1/segments/{unique}-bad").status_code == 404
 
 
+def test_a_definition_that_stopped_fitting_is_named_and_never_a_silent_zero(audience, made, unique):
+    attribute = f"a{unique}"
+    audience.put(f"/v1/attributes/{attribute}", json={"type": "number"})
+    inner = made("fits", {"attribute": attribute, "is": "gt", "value": 3})
+    outer = made("around", {"not": {"segment": inner["key"]}})
+    audience.put(f"/v1/attributes/{attribute}", json={"type": "text"})
+    for segment, word in ((inner, f"{attribute} is text"), (outer, f"the segment {inner['key']}, which is not valid")):
+        for call in ("members", "explain/nobody", f"overlap?with={inner['key']}"):
+            answer = audience.get(f"/v1/segments/{segment['id']}/{call}")
+            assert answer.status_code == 422
+            assert "is not valid any more" in answer.json()["detail"]
+        assert word in audience.get(f"/v1/segments/{segment['id']}/members").json()["detail"]
+
+
 @pytest.mark.parametrize(
     "raw",
     [
@@ -331,7 +345,7 @@ def test_a_bad_definition_is_refused_at_its_place_wherever_it_comes_in(audience,
         b'{"definition": {"attribute": "age", "is": "exists"}, "unknown": 1}',
     ],
 )
-def test_bodies_that_are_no_preview_are_refused_and_never_an_error_of_ours(audience, raw):
+def test_bodies_that_are_no_preview_are_refused_and_never_an_error_of_ours(audience, catalogue, raw):
     answer = audience.post("/v1/segments:preview", content=raw, headers={"Content-Type": "application/json"})
     assert answer.status_code in (400, 422), answer.text
     assert answer.headers["content-type"] == "application/problem+json"

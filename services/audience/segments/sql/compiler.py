@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from services.audience.segments.catalogue import Catalogue, referred
-from services.audience.segments.check import check
+from services.audience.segments.check import check_still
 from services.audience.segments.sql.operands import Condition, JsonOperand, condition, inside, is_present, possibly
 from services.audience.segments.sql.sets import CustomerSet, consent_set, event_set
 from services.audience.segments.sql.tables import customer
@@ -131,7 +131,7 @@ def universe(definitions: Sequence[Clause], as_of: datetime, catalogue: Catalogu
     """
     segments: dict[str, sa.CTE] = {}
     for definition in definitions:
-        check(definition, catalogue)
+        check_still(definition, catalogue)
         for segment in referred(definition, catalogue):
             if segment.key not in segments:
                 inner = Universe(as_of, catalogue, segments)
