@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
@@ -15,7 +16,12 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.feedback.app import service
 from services.feedback.learn import rfm
+from services.stack.postgres import free_port
+from shared.service import make_context
+from shared.settings import Settings
+from shared.worker import drain
 from tests.conftest import real_data
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
@@ -58,7 +64,7 @@ def post_lines(feedback: httpx.Client, rows: Iterator[dict[str, Any]] | list[dic
 
 
 def test_the_statement_scores_as_the_specification_says(
-    clean: None, feedback: httpx.Client, work: Work, owner_engine: sa.Engine
+    clean: None, feedback: httpx.Client, audience: httpx.Client, work: Work, owner_engine: sa.Engine
 ) -> None:
     draw = np.random.default_rng(7)
     customers, days, cents = (draw.integers(0, top, 3000) for top in (400, 300, 9000))
@@ -89,7 +95,12 @@ def test_the_statement_scores_as_the_specification_says(
 
 
 def test_what_happened_after_the_stated_instant_does_not_count(
-    clean: None, feedback: httpx.Client, work: Work, owner_engine: sa.Engine, event: Callable[..., dict[str, Any]]
+    clean: None,
+    feedback: httpx.Client,
+    audience: httpx.Client,
+    work: Work,
+    owner_engine: sa.Engine,
+    event: Callable[..., dict[str, Any]],
 ) -> None:
     before, after = event(0, occurred_at="2024-01-31T00:00:00Z"), event(0, occurred_at="2024-03-01T00:00:00Z")
     post_lines(feedback, [before, after | {"event_id": "later"}])
@@ -99,20 +110,42 @@ def test_what_happened_after_the_stated_instant_does_not_count(
     assert (traits["rfm_recency_days"], traits["rfm_frequency"], traits["rfm_monetary"]) == (10, 1, 12.5)
 
 
-def test_a_run_waits_published_while_audience_is_away(
-    clean: None, feedback: httpx.Client, work: Work, event: Callable[..., dict[str, Any]]
+def test_a_run_waits_published_while_audience_is_away_and_is_delivered_when_it_is_back(
+    clean: None,
+    feedback: httpx.Client,
+    audience: httpx.Client,
+    work: Work,
+    settings: Settings,
+    event: Callable[..., dict[str, Any]],
 ) -> None:
     feedback.post("/v1/events", json=[event(0), event(1, currency="USD")])
     run = train(feedback)
-    work("feedback")
-    found = feedback.get(f"/v1/models/{run}").json()
-    assert (found["state"], found["active"], found["customers"]) == ("published", True, 1)
-    assert found["metrics"]["left_out"] == 1
-    assert feedback.get(f"/v1/jobs/{found['job']}").json()["state"] == "queued"
-    again = train(feedback, currency="USD")
-    work("feedback")
-    assert feedback.get(f"/v1/models/{again}").json()["active"]
-    assert not feedback.get(f"/v1/models/{run}").json()["active"]
+    nobody = f"http://127.0.0.1:{free_port()}"
+    context = make_context(service, settings.model_copy(update={"audience_url": nobody}), "worker")
+    drain(service.jobs, context, settings.database_of("feedback"))
+    context.engine.dispose()
+    waiting = feedback.get(f"/v1/models/{run}").json()
+    assert (waiting["state"], waiting["active"], waiting["customers"]) == ("published", True, 1)
+    assert waiting["metrics"]["left_out"] == 1
+    assert feedback.get(f"/v1/jobs/{waiting['job']}").json()["state"] == "queued"
+    end = time.monotonic() + 30
+    while feedback.get(f"/v1/models/{run}").json()["state"] != "delivered":
+        assert time.monotonic() < end, "the job was not tried again"
+        time.sleep(0.2)
+        work("feedback")
+    assert audience.get(f"/v1/customers/{event(0)['customer_id']}").json()["traits"]["rfm_frequency"]["value"] == 1
+
+
+def test_a_newer_run_takes_the_place_of_the_active_one(
+    clean: None, feedback: httpx.Client, audience: httpx.Client, work: Work, event: Callable[..., dict[str, Any]]
+) -> None:
+    feedback.post("/v1/events", json=[event(0), event(1, currency="USD")])
+    runs = []
+    for currency in ("EUR", "USD"):
+        runs.append(train(feedback, currency=currency))
+        work("feedback")
+    found = [feedback.get(f"/v1/models/{run}").json() for run in runs]
+    assert [(run["active"], run["metrics"]["customers"]) for run in found] == [(False, 1), (True, 1)]
 
 
 def sales_lines() -> Iterator[dict[str, Any]]:
@@ -138,7 +171,7 @@ def sales_lines() -> Iterator[dict[str, Any]]:
 
 @pytest.mark.slow
 def test_a_year_of_a_real_shop_gives_its_published_figures(
-    clean: None, feedback: httpx.Client, work: Work, owner_engine: sa.Engine
+    clean: None, feedback: httpx.Client, audience: httpx.Client, work: Work, owner_engine: sa.Engine
 ) -> None:
     report = post_lines(feedback, sales_lines())
     reasons = {(reason["pointer"], reason["detail"]): reason["count"] for reason in report["reasons"]}

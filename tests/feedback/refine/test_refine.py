@@ -21,6 +21,7 @@ from services.feedback.refine import (
     sums,
 )
 from services.feedback.refine import confirm as check
+from tests.conftest import real_data
 from tests.simulation import refinement as simulated
 
 CITY = Coding("city", "attribute", "category", values=("Lyon", "Gent", "Bern"))
@@ -247,13 +248,30 @@ def test_shrinkage_never_exceeds_the_estimate_and_keeps_its_sign():
         assert 0 <= found * estimate <= estimate**2
 
 
-def test_shuffled_arms_rarely_lead_to_a_proposal():
-    found = simulated.proposals(40, 10_000, simulated.NONE)
-    assert found[Verdict.PROPOSE] <= 5  # of 40 at most 3.04 % each: P(more than 5) < 0.2 %
+@pytest.mark.parametrize("money", [False, True], ids=["responses", "money"])
+def test_shuffled_arms_rarely_lead_to_a_proposal(money):
+    case = simulated.Case("shuffled", 12_000, money=money)
+    found = [case.run(seed).verdict for seed in range(40)]
+    assert found.count(Verdict.PROPOSE) <= 5  # of 40 at most 3.04 % each: P(more than 5) < 0.2 %
+
+
+def test_checked_on_the_customers_it_was_searched_on_a_rule_looks_good_by_chance():
+    """What the second half is for: the same search, dishonestly confirmed."""
+    case = simulated.Case("shuffled", 12_000, money=True)
+    found = [simulated.refined(case.shop(seed), case, honest=False).verdict for seed in range(20)]
+    assert found.count(Verdict.PROPOSE) >= 8
+
+
+def test_shuffled_real_customers_rarely_lead_to_a_proposal():
+    rows = simulated.mail_order_rows(real_data(simulated.MAIL_ORDER))
+    case = simulated.Case("real", len(rows))
+    found = [simulated.refined(simulated.mail_order(rows, seed), case).verdict for seed in range(15)]
+    assert found.count(Verdict.PROPOSE) <= 3  # of 15 at most 3.04 % each: P(more than 3) < 0.1 %
 
 
 def test_a_planted_interaction_is_found_and_said():
-    found = [simulated.run(40_000, seed, simulated.PLANTED) for seed in range(6)]
+    case = simulated.PLANTED_CASES[0]
+    found = [case.run(seed) for seed in range(6)]
     assert sum(each.verdict is Verdict.PROPOSE for each in found) >= 5
     clause = {"attribute": "city", "is": "ne", "value": "C"}
     assert sum(each.definition is not None and clause in each.definition["all"] for each in found) >= 4

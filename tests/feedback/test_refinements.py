@@ -1,0 +1,164 @@
+"""From an experiment to a better segment: found on one half, confirmed on the other, decided by a person."""
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import httpx
+import numpy as np
+import pytest
+
+Work = Callable[[str], None]
+NDJSON = {"Content-Type": "application/x-ndjson"}
+CUSTOMERS = 6000
+
+
+class World(NamedTuple):
+    """A shop whose customers in the north like to be written to and whose customers in the south resent it."""
+
+    audience: httpx.Client
+    experiments: httpx.Client
+    feedback: httpx.Client
+    work: Work
+    name: str
+
+
+def done(answer: httpx.Response) -> Any:
+    assert answer.is_success, answer.text
+    return answer.json()
+
+
+def lines(rows: Iterator[dict[str, Any]] | list[dict[str, Any]]) -> str:
+    return "\n".join(json.dumps(row) for row in rows)
+
+
+@pytest.fixture
+def world(audience: httpx.Client, experiments: httpx.Client, feedback: httpx.Client, work: Work, unique: str) -> World:
+    return World(audience, experiments, feedback, work, f"r{unique}")
+
+
+def play(world: World, *, effects: dict[str, tuple[float, float]]) -> str:
+    """Run a campaign on everyone of this world; `effects` are response rates (control, mail) by region."""
+    draw = np.random.default_rng(11)
+    regions = list(effects)
+    where = draw.integers(0, len(regions), CUSTOMERS)
+    mailed = draw.permutation(CUSTOMERS) % 2
+    responds = draw.random(CUSTOMERS) < [effects[regions[w]][m] for w, m in zip(where, mailed, strict=True)]
+    names = [f"{world.name}-{n}" for n in range(CUSTOMERS)]
+    region, member = f"{world.name}_region", f"{world.name}_member"
+    done(world.audience.put(f"/v1/attributes/{region}", json={"type": "text"}))
+    done(world.audience.put(f"/v1/attributes/{member}", json={"type": "boolean"}))
+    customers = [
+        {"customer_id": name, "attributes": {region: regions[w], member: True}}
+        for name, w in zip(names, where, strict=True)
+    ]
+    done(world.audience.post("/v1/customers", content=lines(customers), headers=NDJSON))
+    definition = {"attribute": member, "is": "eq", "value": True}
+    done(world.audience.post("/v1/segments", json={"key": world.name, "definition": definition}))
+    metric = {"key": f"{world.name}-orders", "kind": "proportion", "event": "order", "window_days": 14}
+    done(world.experiments.post("/v1/metrics", json=metric))
+    design = {
+        "key": world.name,
+        "hypothesis": "Writing helps in the north.",
+        "arms": [{"key": "nobody", "weight": 0.5, "control": True}, {"key": "mail", "weight": 0.5}],
+        "metrics": {"primary": metric["key"]},
+        "planned_size": CUSTOMERS,
+    }
+    done(world.experiments.post("/v1/experiments", json=design))
+    done(world.experiments.post(f"/v1/experiments/{world.name}/start"))
+    sent_at = "2024-05-01T08:00:00Z"
+    rows = [
+        {"customer_id": name, "arm": "mail" if m else "nobody", "assigned_at": sent_at}
+        for name, m in zip(names, mailed, strict=True)
+    ]
+    place = f"/v1/experiments/{world.name}/assignments"
+    done(world.experiments.post(place, params={"source": "external"}, content=lines(rows), headers=NDJSON))
+    orders = [
+        {"event_id": "o", "customer_id": name, "kind": "order", "occurred_at": "2024-05-03T08:00:00Z", "value": "9.90"}
+        for name, responded in zip(names, responds, strict=True)
+        if responded
+    ]
+    done(world.feedback.post("/v1/events", content=lines(orders), headers=NDJSON))
+    world.work("experiments")
+    return str(metric["key"])
+
+
+def search(world: World, metric: str) -> dict[str, Any]:
+    asked = {"experiment": world.name, "segment_id": world.name, "metric": metric}
+    answer = world.feedback.post("/v1/refinements", json=asked)
+    assert answer.status_code == 202, answer.text
+    world.work("feedback")
+    found: dict[str, Any] = world.feedback.get("/v1/refinements", params={"experiment": world.name}).json()["items"][0]
+    assert found["job"] == answer.json()["id"]
+    return found
+
+
+NORTH_LIKES_IT = {"north": (0.10, 0.40), "south": (0.35, 0.10)}
+NOTHING_DIFFERS = {"north": (0.20, 0.30), "south": (0.20, 0.30)}
+
+
+def test_a_confirmed_rule_is_proposed_and_accepting_it_makes_the_next_version(world: World) -> None:
+    found = search(world, play(world, effects=NORTH_LIKES_IT))
+    assert found["state"] == "proposed", found["verdict"]
+    assert (found["proposal"], found["searched_version"]) == (1, 1)
+    assert found["alpha"] == pytest.approx(6 * 0.05 / np.pi**2)
+    counts = found["evidence"]["counts"]
+    assert counts["comparable"]
+    assert counts["audience"] == counts["cells"]
+    assert f"{world.name}_region" in json.dumps(found["definition"])
+    with ThreadPoolExecutor(2) as both:
+        place = f"/v1/refinements/{found['id']}/accept"
+        answers = list(both.map(lambda _: world.feedback.post(place), range(2)))
+    assert [answer.status_code for answer in answers] == [200, 200], [answer.text for answer in answers]
+    assert answers[0].json() == answers[1].json()
+    assert answers[0].json()["new_version"] == 2
+    segment = done(world.audience.get(f"/v1/segments/{world.name}"))
+    assert segment["version"] == 2
+    preview = done(world.audience.post("/v1/segments:preview", json={"definition": {"segment": world.name}}))
+    assert preview["count"] == counts["cells"]
+    assert done(world.feedback.post(place))["new_version"] == 2
+    refused = world.feedback.post(f"/v1/refinements/{found['id']}/reject", json={"reason": "too late"})
+    assert refused.status_code == 409
+
+
+def test_where_no_rule_is_better_nothing_is_proposed_and_the_next_search_may_spend_less(world: World) -> None:
+    metric = play(world, effects=NOTHING_DIFFERS)
+    first, second = search(world, metric), search(world, metric)
+    assert (first["state"], second["state"]) == ("nothing", "nothing")
+    assert first["definition"] is None
+    assert second["alpha"] < first["alpha"]
+    assert (first["proposal"], second["proposal"]) == (1, 2)
+    assert world.feedback.post(f"/v1/refinements/{first['id']}/accept").status_code == 409
+
+
+def test_a_proposal_is_turned_down_with_a_reason_and_a_changed_segment_is_not_overwritten(world: World) -> None:
+    metric = play(world, effects=NORTH_LIKES_IT)
+    one, two = search(world, metric), search(world, metric)
+    turned_down = done(world.feedback.post(f"/v1/refinements/{one['id']}/reject", json={"reason": "too few left"}))
+    assert (turned_down["state"], turned_down["reason"]) == ("rejected", "too few left")
+    revision = {"definition": {"attribute": f"{world.name}_region", "is": "eq", "value": "north"}}
+    done(world.audience.put(f"/v1/segments/{world.name}", json=revision))
+    assert world.feedback.post(f"/v1/refinements/{two['id']}/accept").status_code == 409
+    assert done(world.audience.get(f"/v1/segments/{world.name}"))["version"] == 2
+
+
+def test_what_does_not_exist_is_refused_before_anything_is_searched(world: World) -> None:
+    metric = play(world, effects=NOTHING_DIFFERS)
+    good = {"experiment": world.name, "segment_id": world.name, "metric": metric}
+    for changed, status in (({"experiment": "no-such"}, 404), ({"segment_id": "no-such"}, 404), ({"metric": "x"}, 422)):
+        assert world.feedback.post("/v1/refinements", json=good | changed).status_code == status
+    assert world.feedback.get("/v1/refinements", params={"experiment": world.name}).json()["items"] == []
+
+
+def test_scores_reach_the_portraits(clean: None, world: World, event: Callable[..., dict[str, Any]]) -> None:
+    done(world.feedback.post("/v1/events", json=[event(n, value=n + 1) for n in range(10)]))
+    done(world.feedback.post("/v1/models/rfm", json={"as_of": "2024-05-11T12:00:00Z"}))
+    world.work("feedback")
+    run = done(world.feedback.get("/v1/models"))["items"][0]
+    assert (run["state"], run["customers"]) == ("delivered", 10)
+    portrait = done(world.audience.get(f"/v1/customers/{event(9)['customer_id']}"))
+    traits = {name: trait["value"] for name, trait in portrait["traits"].items()}
+    assert traits["rfm_monetary"] == 10
+    assert (traits["rfm_recency_days"], traits["rfm_monetary_score"]) == (10, 5)
+    assert portrait["traits"]["rfm_segment"]["computed_at"] == "2024-05-11T12:00:00Z"
