@@ -1,0 +1,182 @@
+"""The reference pages say what the code does: their examples are accepted, their tables equal the registries."""
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import BaseModel
+
+from services.audience.segments.catalogue import Catalogue
+from services.audience.segments.check import problems
+from services.feedback.learn import rfm
+from shared.contracts import policies, results
+from shared.contracts.audience import AttributeType
+from shared.contracts.clauses import CLAUSES, PLANNED, AttributeClause, Measure
+from shared.contracts.comparisons import Operator
+from shared.contracts.feedback import Event, IngestReport, KindRule, Refinement, Reject
+from shared.contracts.kinds import WELL_KNOWN
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+SEGMENTS, STATISTICS, EVENTS = ((DOCS / f"{name}.md").read_text() for name in ("segments", "statistics", "events"))
+ATTRIBUTES = {"age": "number", "city": "text", "newsletter": "boolean", "born": "date", "first_seen": "instant"}
+SAMPLES: dict[str, Any] = {
+    "number": 1,
+    "text": "a",
+    "boolean": True,
+    "date": "2024-02-29",
+    "instant": "2024-02-29T09:30:00Z",
+}
+EXPLAINED = (
+    results.Counted,
+    results.ArmSize,
+    results.HealthCheck,
+    results.ArmMoments,
+    results.Effect,
+    results.Relative,
+    results.FixedHorizon,
+    results.Sequential,
+    results.Randomisation,
+    results.LookEffect,
+    results.Look,
+    results.ArmMoney,
+    results.Decision,
+    policies.Uplift,
+    policies.RankingQuality,
+    policies.Policy,
+    policies.PolicyPoint,
+    policies.PolicyValue,
+    Refinement,
+)
+NAMES_OF_THINGS = {"created_at", "decided_at", "experiment", "id", "job", "metric", "segment_id"}
+
+
+def _blocks(page: str) -> list[Any]:
+    """Every block of JSON on a page."""
+    return [json.loads(block) for block in re.findall(r"^```json\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)]
+
+
+def _tables(page: str, first_column: str) -> list[list[str]]:
+    """The rows of the tables whose first column has this head."""
+    lines, found, inside = page.splitlines(), [], False
+    for line in lines:
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith(f"| {first_column} |"):
+            inside = True
+        elif inside and not line.startswith("|"):
+            inside = False
+        elif inside and not set(line) <= set("|- "):
+            found.append(cells)
+    assert found, f"there is no table of {first_column}"
+    return found
+
+
+def _named(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+@pytest.fixture(scope="module")
+def shop(audience: httpx.Client) -> httpx.Client:
+    """Audience with what the examples of the page name."""
+    for name, kind in ATTRIBUTES.items():
+        if audience.get(f"/v1/attributes/{name}").status_code == 404:
+            assert audience.put(f"/v1/attributes/{name}", json={"type": kind}).status_code == 200
+    computed_at = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+    trait = {"traits": {"rfm_monetary": 80}, "computed_at": computed_at, "model": "rfm"}
+    assert audience.post("/v1/traits", json=[{"customer_id": "reference-1", **trait}]).status_code == 200
+    cutoff = {"trait": "rfm_monetary", "name": "top20", "top_share": 0.2}
+    assert audience.post("/v1/cutoffs", json=cutoff).status_code == 201
+    for key in ("regulars", "recent-complainers"):
+        answer = audience.post("/v1/segments", json={"key": key, "definition": {"event": "complained"}})
+        assert answer.status_code in (201, 409), answer.text
+    return audience
+
+
+@pytest.mark.parametrize("example", _blocks(SEGMENTS), ids=lambda example: json.dumps(example)[:60])
+def test_every_example_of_a_segment_is_accepted_as_it_stands(shop: httpx.Client, example: Any) -> None:
+    answer = shop.post("/v1/segments:preview", json={"definition": example.get("definition", example)})
+    assert answer.status_code == 200, answer.text
+
+
+def test_the_example_bodies_make_a_segment_and_its_next_version(shop: httpx.Client) -> None:
+    new, revision = (example for example in _blocks(SEGMENTS) if "definition" in example)
+    made = shop.post("/v1/segments", json=new)
+    assert made.status_code == 201, made.text
+    revised = shop.put(f"/v1/segments/{new['key']}", json=revision)
+    assert (revised.status_code, revised.json()["version"]) == (200, 2)
+
+
+@pytest.mark.parametrize("row", _tables(SEGMENTS, "definition"), ids=lambda row: row[0][:60])
+def test_every_error_of_a_segment_is_answered_as_the_page_says(shop: httpx.Client, row: list[str]) -> None:
+    definition, place, detail = row
+    answer = shop.post("/v1/segments:preview", json={"definition": json.loads(definition.strip("`"))})
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [{"pointer": place.strip("`"), "detail": detail}]
+
+
+def test_the_page_names_every_clause_every_measure_and_what_is_reserved() -> None:
+    clauses = {key for row in _tables(SEGMENTS, "clause") for key in CLAUSES if row[0].startswith(f'`{{"{key}"')}
+    assert clauses == set(CLAUSES)
+    measures = {name for row in _tables(SEGMENTS, "`measure`") for name in _named(row[0])}
+    assert measures == set(Measure)
+    assert all(f"`{name}`" in SEGMENTS for name in PLANNED)
+
+
+def test_the_table_of_operators_says_which_types_each_compares() -> None:
+    told = {
+        (operator, kind): row[2 + place] == "yes"
+        for row in _tables(SEGMENTS, "operator")
+        for operator in _named(row[0])
+        for place, kind in enumerate(AttributeType)
+    }
+    assert {operator for operator, _ in told} == set(Operator)
+    assert told == {(operator, kind): _compares(operator, kind) for operator in Operator for kind in AttributeType}
+
+
+def _compares(operator: Operator, kind: AttributeType) -> bool:
+    """Whether some value makes the comparison one that is accepted."""
+    sample = SAMPLES[kind]
+    for value in (None, sample, [sample, sample], "a", 7, [7, 3]):
+        try:
+            clause = AttributeClause.model_validate({"attribute": "it", "is": operator, "value": value})
+        except ValueError:
+            continue
+        if not problems(clause, Catalogue(attributes={"it": kind})):
+            return True
+    return False
+
+
+def test_the_table_of_kinds_equals_the_registry() -> None:
+    told = {}
+    for kind, source, needs, holds, follows, _ in _tables(EVENTS, "kind"):
+        told[kind.strip("`")] = source, set(_named(needs)), set(_named(holds)), follows
+    assert told == {name: _summary(rule) for name, rule in WELL_KNOWN.items()}
+
+
+def _summary(rule: KindRule) -> tuple[str, set[str], set[str], str]:
+    required = {name for name, one in rule.properties.items() if one.required}
+    others = set(rule.properties) - required - {"category"}
+    follows = "" if rule.follows == "nothing" else rule.follows
+    return rule.source, set(rule.required) | {f"properties.{name}" for name in required}, others, follows
+
+
+def test_the_page_of_events_names_every_field() -> None:
+    told = {name for row in _tables(EVENTS, "field") for name in _named(row[0])}
+    assert told == set(Event.model_fields)
+    for model in (IngestReport, Reject):
+        assert not {name for name in model.model_fields if f"`{name}`" not in EVENTS}, model.__name__
+
+
+@pytest.mark.parametrize("model", EXPLAINED, ids=lambda model: model.__name__)
+def test_every_figure_of_the_answers_is_explained(model: type[BaseModel]) -> None:
+    untold = {name for name in model.model_fields if f"`{name}`" not in STATISTICS}
+    assert untold <= NAMES_OF_THINGS
+
+
+def test_the_grid_of_rfm_segments_is_the_one_in_use() -> None:
+    rows = _tables(STATISTICS, "recency score")
+    assert [int(row[0]) for row in rows] == [5, 4, 3, 2, 1]
+    assert tuple(tuple(name.strip("`") for name in row[1:]) for row in reversed(rows)) == rfm.SEGMENTS
