@@ -92,7 +92,7 @@ def _validation(request: Request, error: RequestValidationError) -> JSONResponse
     found = error.errors()
     if any(one["type"] == "json_invalid" for one in found):
         return problem(request, 400, "unreadable", "The body is not JSON.", [FieldError("", str(found[0]["msg"]))])
-    fields = [FieldError(pointer(one["loc"]), one["msg"]) for one in found]
+    fields = [FieldError(pointer(one["loc"]), one["msg"].removeprefix("Value error, ")) for one in found]
     return problem(request, 422, "invalid", "Some fields break a rule.", fields[:100])
 
 
