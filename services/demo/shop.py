@@ -25,24 +25,24 @@ LOYALTIES = ("none", "silver", "gold")
 CITIES = ("Lyon", "Porto", "Gent", "Graz", "Turku", "Brno")
 
 ARMS = ("control", "postcard", "catalogue")
-COST_PER_CONTACT = {"control": 0.0, "postcard": 0.6, "catalogue": 1.2}
+COST_PER_CONTACT = {"control": 0.0, "postcard": 0.8, "catalogue": 1.6}
 
 # Probability to buy within the window, by temperament (rows) and arm (columns).
 BUYS = np.array([
-    [0.02, 0.09, 0.17],  # persuadable
-    [0.13, 0.13, 0.135],  # sure thing
+    [0.03, 0.12, 0.20],  # persuadable
+    [0.08, 0.08, 0.083],  # sure thing
     [0.005, 0.005, 0.006],  # lost cause
-    [0.08, 0.06, 0.04],  # annoyed
+    [0.05, 0.035, 0.02],  # annoyed
 ])  # fmt: skip
 VISITS = np.array([
     [0.10, 0.22, 0.30],
-    [0.30, 0.31, 0.32],
+    [0.25, 0.26, 0.27],
     [0.02, 0.02, 0.03],
-    [0.18, 0.15, 0.12],
+    [0.15, 0.12, 0.09],
 ])  # fmt: skip
 COMPLAINS = np.array([0.001, 0.001, 0.004, 0.05])  # of those contacted, by temperament
-BASKET_MEAN = np.array([75.0, 80.0, 40.0, 60.0])  # by temperament, in euros
-BASKET_SPREAD = 0.5  # standard deviation of the logarithm
+BASKET_MEAN = np.array([75.0, 70.0, 40.0, 55.0])  # by temperament, in euros
+BASKET_SPREAD = 0.35  # standard deviation of the logarithm
 SECOND_ORDER = 0.15  # share of buyers who order once more within the window
 ORDERS_A_YEAR = np.array([2.0, 4.0, 0.8, 2.2])  # before the campaign, by temperament
 
@@ -121,7 +121,7 @@ def _temperaments(chance: np.random.Generator, age: Integers, interest: Integers
     odds = np.tile([0.03, 0.14, 0.63, 0.20], (len(age), 1))
     odds[age >= 60] = [0.02, 0.13, 0.50, 0.35]
     odds[loyalty == LOYALTIES.index("gold")] = [0.03, 0.62, 0.10, 0.25]
-    odds[(interest == INTERESTS.index("outdoor")) & (age < 55)] = [0.76, 0.09, 0.11, 0.04]
+    odds[(interest == INTERESTS.index("outdoor")) & (age < 55)] = [0.80, 0.07, 0.10, 0.03]
     drawn: Integers = (chance.random(len(age))[:, None] > np.cumsum(odds, axis=1)).sum(axis=1).clip(max=3)
     return drawn
 

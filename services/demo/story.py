@@ -24,7 +24,7 @@ from shared.contracts.targeting import TargetList
 SEED = 20260301
 FIRST_SENT = timedelta(days=62)  # before today, so that both rounds' windows have closed
 SECOND_SENT = timedelta(days=31)
-FIRST_WEIGHTS = {"control": 0.34, "postcard": 0.33, "catalogue": 0.33}
+FIRST_WEIGHTS = {"control": 0.4, "postcard": 0.3, "catalogue": 0.3}
 CONTROL_AGAIN = 0.4  # share of the second round that is left alone, so that its profit is measured too
 HOLDOUT = 0.05
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from services.demo.story import tell
 from services.stack.target import Target
 
-CUSTOMERS = 20_000
+CUSTOMERS = 40_000  # fewer, and refinement says that there are too few responders
 
 
 @pytest.fixture(scope="module")
