@@ -205,7 +205,7 @@ class NewLook(Message):
 class Look(Message):
     """A stored snapshot that spent its share of α. `day`: whole days since t0 for one blast, else null.
 
-    `digest` (SHA-256, hex) covers the moments that the look rests on.
+    `digest` (SHA-256, hex) covers the figures of all effects.
     """
 
     number: int

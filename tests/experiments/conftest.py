@@ -100,7 +100,7 @@ def respond(feedback: httpx.Client) -> Callable[..., None]:
 
 
 @pytest.fixture
-def outcomes(owner_engine: sa.Engine) -> Callable[[str], dict[tuple[str, str], float]]:
+def outcomes_of(owner_engine: sa.Engine) -> Callable[[str], dict[tuple[str, str], float]]:
     """What is published of an experiment: (customer, metric) → value."""
     statement = sa.text("""
         select o.customer_id, o.metric_key, o.value

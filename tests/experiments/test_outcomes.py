@@ -5,7 +5,7 @@ from datetime import timedelta
 from tests.experiments.conftest import T0
 
 
-def test_only_responses_inside_the_window_count(experiment, metric, split, respond, work, outcomes, unique):
+def test_only_responses_inside_the_window_count(experiment, metric, split, respond, work, outcomes_of, unique):
     key = metric("count", kind="count", window_days=7)
     found = experiment(metrics={"primary": key})
     a, b, c = (f"{unique}-{name}" for name in "abc")
@@ -13,11 +13,11 @@ def test_only_responses_inside_the_window_count(experiment, metric, split, respo
     second = timedelta(seconds=1) / timedelta(days=1)
     respond((a, 0, {}), (a, -second, {}), (b, 7 - second, {}), (c, 7, {}))
     work("experiments")
-    assert outcomes(found["id"]) == {(a, key): 1, (b, key): 1}
+    assert outcomes_of(found["id"]) == {(a, key): 1, (b, key): 1}
 
 
 def test_a_refund_is_taken_away_and_another_currency_is_not_added(
-    experiment, metric, split, respond, work, outcomes, unique
+    experiment, metric, split, respond, work, outcomes_of, unique
 ):
     events = [{"event": "order"}, {"event": "refund", "sign": -1}]
     revenue = metric("revenue", kind="revenue", events=events, currency="EUR")
@@ -31,10 +31,10 @@ def test_a_refund_is_taken_away_and_another_currency_is_not_added(
         (a, 3, {"kind": "refund", "value": "20.05", "currency": "EUR"}),
     )
     work("experiments")
-    assert outcomes(found["id"]) == {(a, revenue): 30.2, (a, profit): 12.08}
+    assert outcomes_of(found["id"]) == {(a, revenue): 30.2, (a, profit): 12.08}
 
 
-def test_a_condition_on_a_property_decides_what_counts(experiment, metric, split, respond, work, outcomes, unique):
+def test_a_condition_on_a_property_decides_what_counts(experiment, metric, split, respond, work, outcomes_of, unique):
     jackets = metric("jackets", kind="count", where={"category": {"is": "in", "value": ["jackets", "coats"]}})
     others = metric("others", kind="count", where={"category": {"is": "ne", "value": "jackets"}})
     quoted = metric("quoted", kind="count", where={'we"ird \\ näme': {"is": "eq", "value": "O'Neil\"; drop table x"}})
@@ -49,24 +49,24 @@ def test_a_condition_on_a_property_decides_what_counts(experiment, metric, split
         (a, 1, {}),
     )
     work("experiments")
-    assert outcomes(found["id"]) == {(a, jackets): 2, (a, others): 3, (a, quoted): 1, (a, large): 3}
+    assert outcomes_of(found["id"]) == {(a, jackets): 2, (a, others): 3, (a, quoted): 1, (a, large): 3}
 
 
-def test_what_arrives_late_changes_only_whom_it_is_about(experiment, metric, split, respond, work, outcomes, unique):
+def test_what_arrives_late_changes_only_whom_it_is_about(experiment, metric, split, respond, work, outcomes_of, unique):
     key = metric("count", kind="count")
     found = experiment(metrics={"primary": key})
     a, b = f"{unique}-a", f"{unique}-b"
     respond((a, 1, {}))  # before anybody is assigned
     split(found["key"], {a: "mail", b: "nobody"})
     work("experiments")
-    assert outcomes(found["id"]) == {(a, key): 1}
+    assert outcomes_of(found["id"]) == {(a, key): 1}
     respond((b, 2, {}), (a, 3, {}))
     work("experiments")
-    assert outcomes(found["id"]) == {(a, key): 2, (b, key): 1}
+    assert outcomes_of(found["id"]) == {(a, key): 2, (b, key): 1}
 
 
 def test_a_changed_metric_leaves_running_experiments_as_they_were(
-    experiments, experiment, metric, split, respond, work, outcomes, unique
+    experiments, experiment, metric, split, respond, work, outcomes_of, unique
 ):
     key = metric("count", kind="count", window_days=7)
     found = experiment(metrics={"primary": key})
@@ -75,4 +75,4 @@ def test_a_changed_metric_leaves_running_experiments_as_they_were(
     split(found["key"], {f"{unique}-a": "mail"}, T0)
     respond((f"{unique}-a", 5, {}))
     work("experiments")
-    assert outcomes(found["id"]) == {(f"{unique}-a", key): 1}
+    assert outcomes_of(found["id"]) == {(f"{unique}-a", key): 1}

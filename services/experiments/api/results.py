@@ -11,6 +11,7 @@ from shared.bodies import StrictRoute
 from shared.contracts.base import Instant
 from shared.contracts.results import Decision, History, Look, NewLook, Results
 from shared.db import ReadTx, Tx
+from shared.idempotency import Once
 
 router = APIRouter(
     prefix="/v1/experiments/{key}",
@@ -54,10 +55,16 @@ def take_look(
     key: Reference,
     db: Tx,
     response: Response,
+    once: Once,
     new: Annotated[NewLook | None, Body(openapi_examples={"now": {"value": {}}})] = None,
 ) -> Look:
     """Take a look: a stored snapshot that spends its share of α. Asking again for the same day gives it again."""
-    look, fresh = looks.take(db, key, new.as_of if new else None)
-    if not fresh:
-        response.status_code = 200
-    return look
+    wanted = new or NewLook()
+
+    def effect() -> Look:
+        look, fresh = looks.take(db, key, wanted.as_of)
+        if not fresh:
+            response.status_code = 200
+        return look
+
+    return once(db, wanted, effect=effect, answer=Look)

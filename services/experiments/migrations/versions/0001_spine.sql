@@ -99,7 +99,7 @@ create table experiments.external_row (
     arm         text not null,
     t0          timestamptz not null,
     loaded_at   timestamptz not null,
-    constraint external_row_key primary key (load_id, line)
+    constraint external_row_key primary key (load_id, customer_id, line)
 );
 create index external_row_age on experiments.external_row (loaded_at);
 
