@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,12 @@ NAMES_OF_THINGS = {"created_at", "decided_at", "experiment", "id", "job", "metri
 def _blocks(page: str) -> list[Any]:
     """Every block of JSON on a page."""
     return [json.loads(block) for block in re.findall(r"^```json\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)]
+
+
+def _commands(page: str) -> list[list[str]]:
+    """Every command on a page, split into words."""
+    blocks = re.findall(r"^```bash\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    return [shlex.split(block.replace("\\\n", "")) for block in blocks]
 
 
 def _tables(page: str, first_column: str) -> list[list[str]]:
@@ -174,6 +181,17 @@ def test_the_page_of_events_names_every_field() -> None:
 def test_every_figure_of_the_answers_is_explained(model: type[BaseModel]) -> None:
     untold = {name for name in model.model_fields if f"`{name}`" not in STATISTICS}
     assert untold <= NAMES_OF_THINGS
+
+
+@pytest.mark.parametrize("command", [*_commands(SEGMENTS), *_commands(EVENTS)], ids=lambda command: command[1])
+def test_every_call_with_curl_is_understood(command: list[str], shop: httpx.Client, feedback: httpx.Client) -> None:
+    service, path = command[1].removeprefix("$").split("/", 1)
+    client = {"AUDIENCE": shop, "FEEDBACK": feedback}[service]
+    answer = client.post(f"/{path}", json=json.loads(command[command.index("--data") + 1]))
+    if path == "v1/rejects:retry":  # the reject of the example does not exist here
+        assert [one["pointer"] for one in answer.json()["errors"]] == ["/rejects/0/id"]
+    else:
+        assert answer.status_code == 200, answer.text
 
 
 def test_the_grid_of_rfm_segments_is_the_one_in_use() -> None:
