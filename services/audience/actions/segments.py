@@ -35,7 +35,7 @@ from shared.db import Db, new_id
 from shared.errors import Conflict, FieldError, Invalid
 from shared.telemetry import log
 
-STREAMED = 50_000  # members fetched at once: each fetch decides the whole segment, so few are better than many
+STREAMED = 100_000  # members fetched at once: each fetch decides the whole segment, so few are better than many
 COMPARED = 10
 
 Reading = Callable[[], AbstractContextManager[Db]]

@@ -8,6 +8,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+from services.audience.actions import segments as actions
 from shared.auth import create_key
 from shared.db import transaction
 
@@ -130,6 +131,22 @@ def test_members_come_alike_as_pages_ndjson_and_csv(audience, made, shop, among)
     table = audience.get(where, headers={"Accept": "text/csv"}).text.split()
     assert pages == sorted(shop.values()) == [json.loads(row)["customer_id"] for row in rows] == table[1:]
     assert table[0] == "customer_id"
+
+
+def test_a_stream_goes_on_over_as_many_reads_as_it_takes(audience, load, made, among, unique, monkeypatch):
+    monkeypatch.setattr(actions, "STREAMED", 2)
+    everyone = [f"{unique}-{n}" for n in range(5)]
+    load({"customer_id": one, "attributes": {"surname": unique}} for one in everyone)
+    where = f"/v1/segments/{made('stream', among())['id']}/members"
+    assert audience.get(where, headers={"Accept": "text/csv"}).text.split()[1:] == everyone
+
+
+@pytest.mark.parametrize("path", ["%00", "a%00b", "%F0%9F", "x" * 101, "..%2F..%2Fetc"])
+def test_addresses_that_can_be_no_segment_are_refused(audience, path):
+    for call in ("", "/members", "/versions", "/overlap?with=a", "/explain/ann"):
+        assert audience.get(f"/v1/segments/{path}{call}").status_code in (404, 422)
+    assert audience.get("/v1/segments/a/overlap", params={"with": "\x00"}).status_code in (404, 422)
+    assert audience.get("/v1/segments/a/explain/%00").status_code in (404, 422)
 
 
 def test_a_stream_of_nobodys_segment_is_a_404_and_no_broken_stream(audience):

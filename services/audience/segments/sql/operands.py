@@ -17,6 +17,12 @@ Expression: TypeAlias = sa.ColumnElement[Any]
 Condition: TypeAlias = sa.ColumnElement[bool]
 
 _TIMES = (AttributeType.DATE, AttributeType.INSTANT)
+_SQL_TYPES: dict[AttributeType, sa.types.TypeEngine[Any]] = {
+    AttributeType.NUMBER: sa.Numeric(),
+    AttributeType.TEXT: sa.Text(),
+    AttributeType.BOOLEAN: sa.Boolean(),
+    AttributeType.INSTANT: sa.DateTime(timezone=True),
+}
 _JSON_TYPES = {AttributeType.NUMBER: "number", AttributeType.TEXT: "string", AttributeType.BOOLEAN: "boolean"}
 
 
@@ -110,7 +116,7 @@ def _of_time(kind: AttributeType, text: Expression, operator: Operator, value: A
     if window is not None:
         return sa.and_(text >= _text_of(window[0]), text < _text_of(window[1]))
     items = [_text_of(read(kind, item)) for item in (value if isinstance(value, list) else [value])]
-    return _plain(text, operator, items)
+    return _among(text, items, sa.Text()) if operator is Operator.IN else _plain(text, operator, items)
 
 
 def _text_of(time: Any) -> str:
@@ -125,15 +131,24 @@ def _of_column(operand: ColumnOperand, operator: Operator, value: Any, moment: M
     window = time_window(operator, value, operand.kind, moment)
     if window is not None:
         return sa.and_(operand.column >= window[0], operand.column < window[1])
-    return _plain(operand.column, operator, _constants(operand, value))
-
-
-def _constants(operand: ColumnOperand, value: Any) -> list[Any]:
+    if operator is Operator.IN and operand.scale is None:
+        return _among(operand.column, [_raw(operand.kind, item) for item in value], _SQL_TYPES[operand.kind])
     items = value if isinstance(value, list) else [value]
-    if operand.kind is AttributeType.NUMBER:
-        numbers = [_number(item) for item in items]
-        return numbers if operand.scale is None else [number * operand.scale for number in numbers]
-    return [read(operand.kind, item) for item in items]
+    return _plain(operand.column, operator, [_constant(operand, item) for item in items])
+
+
+def _among(column: Expression, constants: list[Any], each: sa.types.TypeEngine[Any]) -> Condition:
+    return column == sa.any_(sa.bindparam(None, constants, type_=ARRAY(each)))
+
+
+def _raw(kind: AttributeType, item: Any) -> Any:
+    return Decimal(str(item)) if kind is AttributeType.NUMBER else read(kind, item)
+
+
+def _constant(operand: ColumnOperand, item: Any) -> Any:
+    if operand.kind is not AttributeType.NUMBER:
+        return _raw(operand.kind, item)
+    return _number(item) if operand.scale is None else _number(item) * operand.scale
 
 
 def _number(value: Any) -> sa.BindParameter[Any]:
@@ -144,7 +159,7 @@ def _number(value: Any) -> sa.BindParameter[Any]:
 
 
 def _plain(column: sa.ColumnElement[Any], operator: Operator, items: Sequence[Any]) -> Condition:
-    if operator in (Operator.EQ, Operator.IN):
+    if operator in (Operator.EQ, Operator.IN):  # many only where a scale makes each its own expression
         return sa.or_(*(column == item for item in items))
     if operator is Operator.BETWEEN:
         return sa.and_(column >= items[0], column <= items[1])
