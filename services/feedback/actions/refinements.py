@@ -56,7 +56,8 @@ def accept(engine: Engine, audience: AudienceClient, refinement_id: UUID) -> Ref
     _check_proposed(found, "accepted")
     version = _new_version(audience, found)
     with transaction(engine) as db:
-        queries.decide(db, refinement_id, "accepted", datetime.now(UTC), version=version)
+        decision = {"state": "accepted", "new_version": version, "decided_at": datetime.now(UTC)}
+        queries.decide(db, refinement_id, decision)
         decided = queries.refinement(db, refinement_id)
     if decided.state != "accepted":
         raise NotProposed(f"Refinement {refinement_id} was {decided.state} meanwhile.")
@@ -85,7 +86,8 @@ def reject(db: Db, refinement_id: UUID, rejection: Rejection) -> Refinement:
     if found.state == "rejected":
         return found
     _check_proposed(found, "rejected")
-    queries.decide(db, refinement_id, "rejected", datetime.now(UTC), reason=rejection.reason)
+    decision = {"state": "rejected", "reason": rejection.reason, "decided_at": datetime.now(UTC)}
+    queries.decide(db, refinement_id, decision)
     return queries.refinement(db, refinement_id)
 
 

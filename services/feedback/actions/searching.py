@@ -43,7 +43,7 @@ def search(engine: Engine, peers: Peers, refinement_id: UUID) -> dict[str, Any]:
             raise
         except DomainError as error:
             with transaction(engine) as db:
-                queries.fail(db, refinement_id, error.detail)
+                queries.conclude(db, refinement_id, {"state": "failed", "verdict": error.detail})
             raise
     with read_only(engine) as db:
         ended = queries.refinement(db, refinement_id)
@@ -76,7 +76,7 @@ def _search(engine: Engine, peers: Peers, found: Refinement) -> None:
         "alpha": proposal.alpha if looked else None,
         "definition": proposal.definition if state == "proposed" else None,
         "evidence": evidence,
-        "version": question.segment.version,
+        "searched_version": question.segment.version,
     }
     with transaction(engine) as db:
         queries.conclude(db, found.id, conclusion)

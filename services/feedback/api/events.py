@@ -1,6 +1,7 @@
 """Events over HTTP: in by every native form, out page by page."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -35,16 +36,16 @@ EXAMPLE = {
     "properties": {"order_id": "1001", "category": "shoes"},
     "campaign": "spring-sale",
 }
-EVENT = Event.model_json_schema()
+EVENT_SCHEMA = Event.model_json_schema()
 BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
             "application/json": {
-                "schema": {"anyOf": [EVENT, {"type": "array", "items": EVENT}]},
+                "schema": {"anyOf": [EVENT_SCHEMA, {"type": "array", "items": EVENT_SCHEMA}]},
                 "examples": {"one": {"value": EXAMPLE}, "list": {"value": [EXAMPLE]}},
             },
-            "application/x-ndjson": {"schema": {"type": "string"}},
+            "application/x-ndjson": {"schema": {"type": "string"}, "example": json.dumps(EXAMPLE) + "\n"},
             "text/csv": {
                 "schema": {"type": "string"},
                 "example": "event_id,customer_id,kind,occurred_at,value,properties.category\n"

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Body, Path
 
 from services.feedback.actions import kinds as actions
 from services.feedback.api.events import IntakeOf
@@ -15,6 +15,12 @@ from shared.pages import Page, Paged
 router = APIRouter(
     prefix="/v1/kinds", tags=["kinds"], route_class=StrictRoute, dependencies=[requires("feedback:read")]
 )
+EXAMPLE = {
+    "description": "A stay in one of our houses; value is what it came to.",
+    "properties": {"house": {"type": "text", "required": True}, "nights": {"type": "number", "above": 0}},
+    "required": ["value"],
+}
+NewBody = Annotated[NewKind, Body(openapi_examples={"stay": {"value": EXAMPLE}})]
 Named = Annotated[Kind, Path(description="The kind's name")]
 
 
@@ -31,7 +37,7 @@ def get_kind(name: Named, db: ReadTx) -> KindRule:
 
 
 @router.put("/{name}", dependencies=[requires("feedback:write")])
-def declare_kind(name: Named, new: NewKind, db: Tx, intake: IntakeOf) -> KindRule:
+def declare_kind(name: Named, new: NewBody, db: Tx, intake: IntakeOf) -> KindRule:
     """Declare a kind of event, or change what was declared of it. Events of kinds that nobody declared are refused."""
     intake.kinds.forget()
     return actions.declare(db, name, new)

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Body, Query
 from fastapi.responses import JSONResponse
 
 from services.feedback.actions import models as actions
@@ -20,10 +20,12 @@ from shared.service import ACCEPTED, accepted
 router = APIRouter(
     prefix="/v1/models", tags=["models"], route_class=StrictRoute, dependencies=[requires("feedback:read")]
 )
+EXAMPLE = {"kind": "order", "purchase": "order_id", "as_of": "2026-03-01T00:00:00Z"}
+NewBody = Annotated[TrainRfm, Body(openapi_examples={"orders": {"value": EXAMPLE}})]
 
 
 @router.post("/rfm", status_code=202, responses=ACCEPTED, dependencies=[requires("feedback:write")])
-def train_rfm(new: TrainRfm, db: Tx, once: Once) -> JSONResponse:
+def train_rfm(new: NewBody, db: Tx, once: Once) -> JSONResponse:
     """Score all customers by recency, frequency and monetary value, and put the scores into their portraits."""
     return accepted(once(db, new, effect=lambda: actions.train_rfm(db, new), answer=Job))
 

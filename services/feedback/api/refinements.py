@@ -30,7 +30,7 @@ EXAMPLE = {"experiment": "spring-mail", "segment_id": "lapsing", "metric": "prof
 
 @router.post("", status_code=202, responses=ACCEPTED, dependencies=WRITES)
 def request_refinement(
-    new: Annotated[NewRefinement, Body(examples=[EXAMPLE])],
+    new: Annotated[NewRefinement, Body(openapi_examples={"mail": {"value": EXAMPLE}})],
     db: Tx,
     once: Once,
     audience: AudienceDep,
@@ -64,7 +64,9 @@ def accept_refinement(refinement_id: UUID, engine: EngineOf, audience: AudienceD
 
 @router.post("/{refinement_id}/reject", dependencies=WRITES)
 def reject_refinement(
-    refinement_id: UUID, rejection: Annotated[Rejection, Body(examples=[{"reason": "Too small to run."}])], db: Tx
+    refinement_id: UUID,
+    rejection: Annotated[Rejection, Body(openapi_examples={"small": {"value": {"reason": "Too small to run."}}})],
+    db: Tx,
 ) -> Refinement:
     """Turn the proposal down, and say why."""
     return actions.reject(db, refinement_id, rejection)

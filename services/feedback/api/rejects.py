@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Body, Query, Request
 
 from services.feedback.actions import rejects as actions
 from services.feedback.api.events import IntakeOf
@@ -12,6 +12,9 @@ from shared.bodies import StrictRoute
 from shared.contracts.feedback import Door, IngestReport, NewRetry, Reject, RejectCode
 from shared.db import ReadTx
 from shared.pages import Page, Paged
+
+EXAMPLE = {"rejects": [{"id": "0199a3c4-5d6e-7f80-9a1b-2c3d4e5f6071"}]}
+NewBody = Annotated[NewRetry, Body(openapi_examples={"as it was": {"value": EXAMPLE}})]
 
 router = APIRouter(tags=["rejects"], route_class=StrictRoute)
 
@@ -28,7 +31,7 @@ def list_rejects(
 
 
 @router.post("/v1/rejects:retry", dependencies=[requires("feedback:write")])
-def retry(new: NewRetry, intake: IntakeOf, request: Request) -> IngestReport:
+def retry(new: NewBody, intake: IntakeOf, request: Request) -> IngestReport:
     """Try rejects again, as they were sent (after a kind was declared, say) or as they are said to be now.
 
     The report's `index` counts the rejects of this call. What is refused again stays where it was.

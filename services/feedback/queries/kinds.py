@@ -2,24 +2,21 @@
 
 from datetime import datetime
 
-import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col, select
 
+from services.feedback.tables import KindRow
 from shared.contracts.feedback import KindRule
 from shared.db import Db
-
-ALL = sa.text("select k.rule from feedback.kind as k order by k.name")
-DECLARE = sa.text("""
-    insert into feedback.kind (name, rule, declared_at)
-    values (:name, cast(:rule as jsonb), :now)
-        on conflict (name) do update set rule = excluded.rule, declared_at = excluded.declared_at
-""")
 
 
 def declared(db: Db) -> list[KindRule]:
     """The declared kinds, by name."""
-    return [KindRule.model_validate(row.rule) for row in db.execute(ALL)]
+    return [KindRule.model_validate(row.rule) for row in db.exec(select(KindRow).order_by(col(KindRow.name)))]
 
 
 def declare(db: Db, rule: KindRule, now: datetime) -> None:
     """Declare a kind, or replace what was declared of it."""
-    db.execute(DECLARE, {"name": rule.name, "rule": rule.model_dump_json(), "now": now})
+    row = {"rule": rule.model_dump(mode="json"), "declared_at": now}
+    query = insert(KindRow).values(name=rule.name, **row)
+    db.execute(query.on_conflict_do_update(index_elements=["name"], set_=row))

@@ -5,40 +5,14 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlmodel import col, select
 
+from services.feedback.tables import ModelRunRow
 from shared.contracts.feedback import ModelRun
 from shared.db import Db
 from shared.errors import NotFound
 from shared.pages import PageRequest
 
-SHOWN = """
-    r.id, r.model, r.state, r.active, r.parameters, r.data_window as window, r.metrics, r.customers, r.job_id as job,
-    r.created_at, r.published_at, r.delivered_at
-"""
-INSERT = sa.text("""
-    insert into feedback.model_run (id, model, state, parameters, job_id, created_at)
-    values (:id, :model, 'training', cast(:parameters as jsonb), :job_id, :now)
-""").bindparams(sa.bindparam("parameters", type_=sa.JSON))
-ONE = sa.text(f"select {SHOWN} from feedback.model_run as r where r.id = :id")  # noqa: S608
-LOCKED = sa.text(f"select {SHOWN} from feedback.model_run as r where r.id = :id for update")  # noqa: S608
-MANY = sa.text(f"""
-    select {SHOWN}
-      from feedback.model_run as r
-     where (cast(:model as text) is null or r.model = :model) and (cast(:after as uuid) is null or r.id < :after)
-     order by r.id desc
-     limit :limit
-""")  # noqa: S608
-RETIRE = sa.text("update feedback.model_run as r set active = false where r.model = :model and r.active")
-PUBLISH = sa.text("""
-    update feedback.model_run as r
-       set state = 'published', active = true, parameters = cast(:parameters as jsonb),
-           data_window = cast(:window as jsonb), metrics = cast(:metrics as jsonb), customers = :customers,
-           published_at = :now
-     where r.id = :id
-""").bindparams(*(sa.bindparam(name, type_=sa.JSON) for name in ("parameters", "window", "metrics")))
-DELIVERED = sa.text("""
-    update feedback.model_run as r set state = 'delivered', delivered_at = :now where r.id = :id
-""")
 CLEAR = sa.text("delete from feedback.score as s where s.run_id = :id")
 DROP_OLDER = sa.text("""
     delete from feedback.score as s
@@ -48,23 +22,33 @@ DROP_OLDER = sa.text("""
 
 
 def insert(db: Db, run_id: UUID, model: str, parameters: dict[str, Any], job_id: UUID, now: datetime) -> None:
-    row = {"id": run_id, "model": model, "parameters": parameters, "job_id": job_id, "now": now}
-    db.execute(INSERT, row)
+    """A run that is about to begin."""
+    row = {"id": run_id, "model": model, "state": "training", "parameters": parameters, "job_id": job_id}
+    db.execute(sa.insert(ModelRunRow).values(row | {"created_at": now}))
 
 
 def run(db: Db, run_id: UUID, *, lock: bool = False) -> ModelRun:
     """Raises `NotFound`."""
-    row = db.execute(LOCKED if lock else ONE, {"id": run_id}).mappings().one_or_none()
+    query = select(ModelRunRow).where(ModelRunRow.id == run_id)
+    row = db.exec(query.with_for_update() if lock else query).one_or_none()
     if row is None:
         raise NotFound(f"There is no model run {run_id}.")
-    return ModelRun.model_validate(dict(row))
+    return _message(row)
 
 
 def runs(db: Db, model: str | None, page: PageRequest) -> list[ModelRun]:
     """The newest first, one more than the page holds."""
-    after = page.after[0] if page.after else None
-    rows = db.execute(MANY, {"model": model, "after": after, "limit": page.limit + 1}).mappings()
-    return [ModelRun.model_validate(dict(row)) for row in rows]
+    query = select(ModelRunRow).order_by(col(ModelRunRow.id).desc()).limit(page.limit + 1)
+    if model is not None:
+        query = query.where(ModelRunRow.model == model)
+    if page.after:
+        query = query.where(ModelRunRow.id < UUID(page.after[0]))
+    return [_message(row) for row in db.exec(query)]
+
+
+def _message(row: ModelRunRow) -> ModelRun:
+    told = row.model_dump(exclude={"data_window", "job_id"})
+    return ModelRun.model_validate(told | {"window": row.data_window, "job": row.job_id})
 
 
 def clear(db: Db, run_id: UUID) -> None:
@@ -74,12 +58,15 @@ def clear(db: Db, run_id: UUID) -> None:
 
 def publish(db: Db, run: ModelRun, now: datetime) -> None:
     """Show a run's scores to its readers, all at once, in place of the model's earlier run."""
-    db.execute(RETIRE, {"model": run.model})
-    row = {"id": run.id, "parameters": run.parameters, "window": run.window, "metrics": run.metrics, "now": now}
-    db.execute(PUBLISH, {**row, "customers": run.customers})
+    earlier = sa.update(ModelRunRow).where(col(ModelRunRow.model) == run.model, col(ModelRunRow.active))
+    db.execute(earlier.values(active=False))
+    found = {"parameters": run.parameters, "data_window": run.window, "metrics": run.metrics}
+    this = sa.update(ModelRunRow).where(col(ModelRunRow.id) == run.id)
+    db.execute(this.values(state="published", active=True, customers=run.customers, published_at=now, **found))
 
 
 def delivered(db: Db, run: ModelRun, now: datetime) -> None:
     """Audience has taken the run over: scores of the model's earlier runs are needed no more."""
-    db.execute(DELIVERED, {"id": run.id, "now": now})
+    this = sa.update(ModelRunRow).where(col(ModelRunRow.id) == run.id)
+    db.execute(this.values(state="delivered", delivered_at=now))
     db.execute(DROP_OLDER, {"id": run.id, "model": run.model})

@@ -5,30 +5,14 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlmodel import col, select
 
+from services.feedback.tables import RefinementRow
 from shared.contracts.feedback import NewRefinement, Refinement
 from shared.db import Db
 from shared.errors import NotFound
 from shared.pages import PageRequest
 
-SHOWN = """
-    r.id, r.experiment, r.segment_id, r.metric, r.state, r.verdict, r.proposal, r.alpha, r.definition, r.evidence,
-    r.searched_version, r.new_version, r.reason, r.job_id as job, r.created_at, r.decided_at
-"""
-INSERT = sa.text("""
-    insert into feedback.refinement (id, experiment, segment_id, metric, state, job_id, created_at)
-    values (:id, :experiment, :segment_id, :metric, 'searching', :job_id, :now)
-""")
-ONE = sa.text(f"select {SHOWN} from feedback.refinement as r where r.id = :id")  # noqa: S608
-LOCKED = sa.text(f"select {SHOWN} from feedback.refinement as r where r.id = :id for update")  # noqa: S608
-MANY = sa.text(f"""
-    select {SHOWN}
-      from feedback.refinement as r
-     where (cast(:experiment as text) is null or r.experiment = :experiment)
-       and (cast(:after as uuid) is null or r.id < :after)
-     order by r.id desc
-     limit :limit
-""")  # noqa: S608
 ONE_AT_A_TIME = sa.text("select pg_advisory_xact_lock(hashtextextended('refinement ' || :experiment, 0))")
 NUMBER = sa.text("""
     update feedback.refinement as r
@@ -37,41 +21,35 @@ NUMBER = sa.text("""
                             where o.experiment = r.experiment)
      where r.id = :id and r.proposal is null
 """)
-CONCLUDE = sa.text("""
-    update feedback.refinement as r
-       set state = :state, verdict = :verdict, proposal = :proposal, alpha = :alpha,
-           definition = cast(:definition as jsonb), evidence = cast(:evidence as jsonb), searched_version = :version
-     where r.id = :id and r.state = 'searching'
-""").bindparams(sa.bindparam("definition", type_=sa.JSON(none_as_null=True)), sa.bindparam("evidence", type_=sa.JSON))
-FAIL = sa.text("""
-    update feedback.refinement as r
-       set state = 'failed', verdict = :verdict
-     where r.id = :id and r.state = 'searching'
-""")
-DECIDE = sa.text("""
-    update feedback.refinement as r
-       set state = :state, reason = :reason, new_version = :new_version, decided_at = :now
-     where r.id = :id and r.state = 'proposed'
-""")
 
 
 def insert(db: Db, refinement_id: UUID, new: NewRefinement, job_id: UUID, now: datetime) -> None:
-    db.execute(INSERT, {**new.model_dump(), "id": refinement_id, "job_id": job_id, "now": now})
+    """A search that is about to begin."""
+    row = {**new.model_dump(), "id": refinement_id, "state": "searching", "job_id": job_id, "created_at": now}
+    db.execute(sa.insert(RefinementRow).values(row))
 
 
 def refinement(db: Db, refinement_id: UUID, *, lock: bool = False) -> Refinement:
     """Raises `NotFound`."""
-    row = db.execute(LOCKED if lock else ONE, {"id": refinement_id}).mappings().one_or_none()
+    query = select(RefinementRow).where(RefinementRow.id == refinement_id).execution_options(populate_existing=True)
+    row = db.exec(query.with_for_update() if lock else query).one_or_none()
     if row is None:
         raise NotFound(f"There is no refinement {refinement_id}.")
-    return Refinement.model_validate(dict(row))
+    return _message(row)
 
 
 def refinements(db: Db, experiment: str | None, page: PageRequest) -> list[Refinement]:
     """The newest first, one more than the page holds."""
-    after = page.after[0] if page.after else None
-    rows = db.execute(MANY, {"experiment": experiment, "after": after, "limit": page.limit + 1}).mappings()
-    return [Refinement.model_validate(dict(row)) for row in rows]
+    query = select(RefinementRow).order_by(col(RefinementRow.id).desc()).limit(page.limit + 1)
+    if experiment is not None:
+        query = query.where(RefinementRow.experiment == experiment)
+    if page.after:
+        query = query.where(RefinementRow.id < UUID(page.after[0]))
+    return [_message(row) for row in db.exec(query)]
+
+
+def _message(row: RefinementRow) -> Refinement:
+    return Refinement.model_validate(row.model_dump(exclude={"job_id"}) | {"job": row.job_id})
 
 
 def number(db: Db, found: Refinement) -> int:
@@ -84,17 +62,15 @@ def number(db: Db, found: Refinement) -> int:
 
 
 def conclude(db: Db, refinement_id: UUID, conclusion: dict[str, Any]) -> None:
-    """Store a verdict: state, verdict, proposal, alpha, definition, evidence, version."""
-    db.execute(CONCLUDE, {**conclusion, "id": refinement_id})
+    """Store the verdict of a search that is under way: columns and their values."""
+    _change(db, refinement_id, "searching", conclusion)
 
 
-def fail(db: Db, refinement_id: UUID, verdict: str) -> None:
-    """The search could not be made."""
-    db.execute(FAIL, {"id": refinement_id, "verdict": verdict})
-
-
-def decide(
-    db: Db, refinement_id: UUID, state: str, now: datetime, *, reason: str | None = None, version: int | None = None
-) -> None:
+def decide(db: Db, refinement_id: UUID, decision: dict[str, Any]) -> None:
     """Accept or reject a proposal that waits for it; one that does not stays as it is."""
-    db.execute(DECIDE, {"id": refinement_id, "state": state, "reason": reason, "new_version": version, "now": now})
+    _change(db, refinement_id, "proposed", decision)
+
+
+def _change(db: Db, refinement_id: UUID, state: str, values: dict[str, Any]) -> None:
+    this = sa.update(RefinementRow).where(col(RefinementRow.id) == refinement_id, col(RefinementRow.state) == state)
+    db.execute(this.values(values).execution_options(synchronize_session=False))
