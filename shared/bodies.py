@@ -13,6 +13,7 @@ from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
+from starlette.requests import ClientDisconnect
 
 from shared.errors import FieldError, Invalid, TooLarge, Unreadable, UnsupportedMediaType
 
@@ -147,6 +148,8 @@ def _received(parts: Any) -> Iterator[bytes]:
             chunk: bytes = anyio.from_thread.run(parts.__anext__)
         except StopAsyncIteration:
             return
+        except ClientDisconnect as error:
+            raise Unreadable("The body broke off.") from error
         if chunk:
             yield chunk
 

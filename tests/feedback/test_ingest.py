@@ -1,6 +1,8 @@
 """What the native door promises: every item gets its verdict, and what is accepted is there once."""
 
 import json
+import socket
+import time
 from typing import Any
 
 import httpx
@@ -284,3 +286,24 @@ def test_everybodys_events_are_listed_newest_arrival_first(feedback: httpx.Clien
         feedback.get("/v1/events", params={"limit": 2, "kind": "view", "cursor": first["next_cursor"]}).status_code
         == 422
     )
+
+
+BROKEN = {"application/json": "list", "application/x-ndjson": "ndjson", "text/csv": "csv"}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_body_that_breaks_off_is_not_taken_and_disturbs_nobody(
+    feedback: httpx.Client, event: Make, kind: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    head = f"POST /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: {feedback.headers['Authorization']}\r\n"
+    body = json.dumps(event()).encode() + b"\n"
+    query = {"code": "unreadable", "door": BROKEN[kind], "limit": 1}
+    before = feedback.get("/v1/rejects", params=query).json()["items"]
+    with socket.create_connection((feedback.base_url.host, feedback.base_url.port)) as connection:
+        connection.sendall(f"{head}Content-Type: {kind}\r\nContent-Length: 9999\r\n\r\n".encode() + body)
+    end = time.monotonic() + 10
+    while kind != "application/json" and feedback.get("/v1/rejects", params=query).json()["items"] == before:
+        assert time.monotonic() < end, "the broken body left no reject"
+        time.sleep(0.05)
+    assert kept(feedback, event()["customer_id"]) == []
+    assert "request failed" not in capfd.readouterr().err

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 
 from services.feedback.actions import events as actions
 from services.feedback.actions.intake import Intake, Single, Source
@@ -17,7 +18,7 @@ from shared.auth import requires
 from shared.contracts.base import CustomerId, Instant
 from shared.contracts.feedback import Event, IngestReport, Kind, RecordedEvent
 from shared.db import ReadTx
-from shared.errors import TooLarge, UnsupportedMediaType
+from shared.errors import TooLarge, Unreadable, UnsupportedMediaType
 from shared.pages import Page, Paged
 
 router = APIRouter(prefix="/v1/events", tags=["events"])
@@ -27,7 +28,7 @@ NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 CSV = "text/csv"
 
 EXAMPLE = {
-    "event_id": "order-1001",
+    "event_id": "o-20260301-17",
     "customer_id": "c-42",
     "kind": "order",
     "occurred_at": "2026-03-01T12:30:00Z",
@@ -49,7 +50,7 @@ BODY: dict[str, Any] = {
             "text/csv": {
                 "schema": {"type": "string"},
                 "example": "event_id,customer_id,kind,occurred_at,value,properties.category\n"
-                "order-1001,c-42,order,2026-03-01T12:30:00Z,59.90,shoes\n",
+                "o-20260301-17,c-42,order,2026-03-01T12:30:00Z,59.90,shoes\n",
             },
         },
     }
@@ -116,10 +117,13 @@ async def _body(request: Request) -> bytes:
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         return await run_in_threadpool(lambda: b"".join(bodies.stream(request, limit=bodies.JSON_LIMIT)))
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > bodies.JSON_LIMIT:
-            raise TooLarge(f"The body is larger than {bodies.JSON_LIMIT} bytes; send NDJSON or CSV.")
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > bodies.JSON_LIMIT:
+                raise TooLarge(f"The body is larger than {bodies.JSON_LIMIT} bytes; send NDJSON or CSV.")
+    except ClientDisconnect as error:
+        raise Unreadable("The body broke off.") from error
     return bytes(body)
 
 
