@@ -112,11 +112,16 @@ class _Evaluation:
 
     def _consent(self, clause: ConsentClause) -> tuple[bool, Any]:
         scope = Scope(clause.brand, clause.consent, clause.purpose)
-        statement = deciding(self.portrait.statements, scope, self.as_of)
-        state = ConsentState.UNKNOWN if statement is None else statement.state
-        if statement is not None and state.permits and not statement.permits(self.as_of):
-            state = ConsentState.EXPIRED
+        order = list(ConsentState)  # of statements equal in all else that decides, the last state in this order holds
+        told = sorted(self.portrait.statements, key=lambda one: order.index(_state(one, self.as_of)), reverse=True)
+        holding = deciding(told, scope, self.as_of)
+        state = ConsentState.UNKNOWN if holding is None else _state(holding, self.as_of)
         return state in clause.state, state.value
+
+
+def _state(statement: Statement, as_of: datetime) -> ConsentState:
+    expired = statement.state.permits and not statement.permits(as_of)
+    return ConsentState.EXPIRED if expired else statement.state
 
 
 def _asked(clause: EventClause, found: Any) -> tuple[Any, Any, Any]:

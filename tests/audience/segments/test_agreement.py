@@ -9,7 +9,18 @@ from services.audience.segments.sql import Preview, overlap_select
 from services.audience.segments.sql.counting import GROUPED
 from services.audience.segments.tree import walk
 from shared.contracts.clauses import AttributeClause, Not, TraitClause
-from tests.audience.segments.worlds import AS_OF, READ, World, event_clauses, leaves, members, stored, worlds
+from tests.audience.segments.worlds import (
+    AS_OF,
+    CONSENTS,
+    READ,
+    World,
+    contradicting,
+    event_clauses,
+    leaves,
+    members,
+    stored,
+    worlds,
+)
 
 often = settings(
     max_examples=60,
@@ -38,6 +49,13 @@ def test_sql_means_exactly_the_customers_that_python_means(owner_engine, world):
 @often
 @given(worlds(leaves()))
 def test_sql_means_exactly_the_customers_that_python_means_by_a_single_clause(owner_engine, world):
+    with stored(owner_engine, world.portraits) as connection:
+        assert members(connection, world) == meant(world)
+
+
+@often
+@given(worlds(CONSENTS, contradicting()))
+def test_of_contradicting_statements_sql_and_python_follow_the_same(owner_engine, world):
     with stored(owner_engine, world.portraits) as connection:
         assert members(connection, world) == meant(world)
 

@@ -94,14 +94,18 @@ def _event(draw: st.DrawFn) -> SeenEvent:
 
 
 @st.composite
-def _statement(draw: st.DrawFn) -> Statement:
+def _statement(draw: st.DrawFn, instants: st.SearchStrategy[datetime] = INSTANTS) -> Statement:
     state = draw(st.sampled_from(ConsentState))
     every = [None] if state.refuses else []
     brand, channel, purpose = (
         draw(st.sampled_from([*every, *names])) for names in (("default", "other"), ("email", "sms"), ("marketing",))
     )
     expires = draw(st.one_of(st.none(), INSTANTS)) if state.permits else None
-    return Statement(brand, channel, purpose, state, draw(INSTANTS), expires)
+    return Statement(brand, channel, purpose, state, draw(instants), expires)
+
+
+def _statements(statement: st.SearchStrategy[Statement], most: int) -> st.SearchStrategy[list[Statement]]:
+    return st.lists(statement, max_size=most, unique_by=lambda one: (*one[:3], one.state, one.at))
 
 
 def portraits() -> st.SearchStrategy[Portrait]:
@@ -111,8 +115,14 @@ def portraits() -> st.SearchStrategy[Portrait]:
         filled=_some(ATTRIBUTES),
         traits=_traits(),
         events=st.lists(_event(), max_size=6, unique_by=lambda event: event.event_id),
-        statements=st.lists(_statement(), max_size=3, unique_by=lambda one: (*one[:3], one.state, one.at)),
+        statements=_statements(_statement(), 3),
     )
+
+
+def contradicting() -> st.SearchStrategy[Portrait]:
+    """A customer about whom several things were said at the same few instants."""
+    instants = st.sampled_from([AS_OF, AS_OF - timedelta(days=1), AS_OF + timedelta(days=1)])
+    return st.builds(Portrait, *map(st.just, ({}, {}, {}, [])), _statements(_statement(instants), 5))
 
 
 @st.composite
@@ -242,7 +252,11 @@ def _reference(*names: str) -> st.SearchStrategy[dict[str, Any]]:
 
 
 @st.composite
-def worlds(draw: st.DrawFn, definitions: st.SearchStrategy[dict[str, Any]] | None = None) -> World:
+def worlds(
+    draw: st.DrawFn,
+    definitions: st.SearchStrategy[dict[str, Any]] | None = None,
+    customers: st.SearchStrategy[Portrait] | None = None,
+) -> World:
     """A definition that may refer to the segments `first` and `second`, the latter to the former, and customers."""
     first = Referenced("first", 1, READ.validate_python(draw(trees(leaves(), 3))))
     second = Referenced("second", 3, READ.validate_python(draw(trees(st.one_of(leaves(), _reference("first")), 3))))
@@ -250,7 +264,7 @@ def worlds(draw: st.DrawFn, definitions: st.SearchStrategy[dict[str, Any]] | Non
     given = draw(trees(st.one_of(leaves(), leaves(), leaves(), references)) if definitions is None else definitions)
     segments = {"first": first, FIRST_ID: first, "second": second}
     catalogue = Catalogue(ATTRIBUTES, KINDS, segments, CUTOFFS)
-    found = draw(st.lists(portraits(), min_size=1, max_size=8))
+    found = draw(st.lists(portraits() if customers is None else customers, min_size=1, max_size=8))
     return World(READ.validate_python(given), catalogue, {f"segments-{n}": one for n, one in enumerate(found)})
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import aggregate_order_by, distinct_on
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from services.audience.segments.catalogue import EVENT_FIELDS, Catalogue
 from services.audience.segments.measures import ZERO_WITHOUT_EVENTS, comparison, measure_type, measured_field
@@ -129,49 +129,60 @@ def _scalar(name: str, kind: AttributeType) -> Expression:
 
 
 def consent_set(clause: ConsentClause, as_of: datetime) -> CustomerSet:
-    """Customers by the state of their consent: the newest statement that covers the scope decides.
+    """Customers by the state of their consent: of the statements that cover the scope the newest decides.
 
     Of several at the same time the narrower decides, and of those one that does not permit. A refusal holds at once,
     even when the clock that stamped it runs ahead. Who never said anything is `unknown`, and not among the rows.
+    All this is one number for each statement, whose greatest says the state in its last bits: no sorting.
     """
-    decided = _deciding(clause, as_of).subquery("decided")
-    wanted = decided.c.state.in_([state.value for state in clause.state])
-    inverted = ConsentState.UNKNOWN in clause.state
-    return CustomerSet(sa.select(decided.c.customer_id).where(sa.not_(wanted) if inverted else wanted), inverted)
-
-
-def _deciding(clause: ConsentClause, as_of: datetime) -> sa.Select[Any]:
     said = sa.union_all(_stated(clause, as_of), _withdrawn(clause)).subquery("said")
-    expired = sa.and_(said.c.state.in_([state.value for state in PERMITTING]), said.c.expires_at <= as_of)
-    state = sa.case((expired, ConsentState.EXPIRED.value), else_=said.c.state)
-    permits = sa.and_(said.c.state.in_([state.value for state in PERMITTING]), expired.is_not(sa.true()))
-    return (
-        sa.select(said.c.customer_id, state.label("state"))
-        .ext(distinct_on(said.c.customer_id))
-        .order_by(said.c.customer_id, said.c.at.desc(), said.c.named.desc(), permits)
-    )
+    decided = sa.func.max(said.c.weight).op("&")(sa.literal_column(str(_STATES - 1)))
+    wanted = decided.in_([_code(state) for state in clause.state])
+    inverted = ConsentState.UNKNOWN in clause.state
+    select = sa.select(said.c.customer_id).group_by(said.c.customer_id).having(sa.not_(wanted) if inverted else wanted)
+    return CustomerSet(select, inverted)
+
+
+_STATES = 8
+_MICROSECONDS = 1_000_000
+
+
+def _code(state: ConsentState) -> int:
+    return list(ConsentState).index(state)
+
+
+def _weight(at: Expression, named: Expression, permits: Condition, code: Expression) -> Expression:
+    """When it was said, how narrowly (0 to 3), whether it does not permit, and the state: most telling bits first."""
+    when = sa.cast(sa.extract("epoch", at) * _MICROSECONDS, sa.BigInteger())
+    refuses = sa.case((permits, 0), else_=1)
+    return (((when * 4 + named) * 2 + refuses) * _STATES + code).label("weight")
 
 
 def _stated(clause: ConsentClause, as_of: datetime) -> sa.Select[Any]:
     scope = {"brand": clause.brand, "channel": clause.consent, "purpose": clause.purpose}
-    named = sum((sa.case((consent.c[name] == EVERY, 0), else_=1) for name in scope), sa.literal(0))
-    refuses = [state.value for state in ConsentState if state.refuses]
-    return sa.select(
-        consent.c.customer_id, consent.c.state, consent.c.at, consent.c.expires_at, named.label("named")
-    ).where(
+    named: Expression = sum((sa.case((consent.c[name] == EVERY, 0), else_=1) for name in scope), sa.literal_column("0"))
+    permitting = consent.c.state.in_([state.value for state in PERMITTING])
+    expired = sa.and_(permitting, consent.c.expires_at <= as_of)
+    states = sorted(ConsentState, key=lambda state: state is not ConsentState.GRANTED)  # the commonest first
+    code = sa.case(
+        (expired, _code(ConsentState.EXPIRED)),
+        *((consent.c.state == state.value, _code(state)) for state in states),
+    )
+    permits = sa.and_(permitting, expired.is_not(sa.true()))
+    refusals = [state.value for state in ConsentState if state.refuses]
+    return sa.select(consent.c.customer_id, _weight(consent.c.at, named, permits, code)).where(
         *(consent.c[name].in_([asked, EVERY]) for name, asked in scope.items()),
-        sa.or_(consent.c.at <= as_of, consent.c.state.in_(refuses)),
+        sa.or_(consent.c.at <= as_of, consent.c.state.in_(refusals)),
     )
 
 
 def _withdrawn(clause: ConsentClause) -> sa.Select[Any]:
     """What feedback heard, which is in force before audience has it on its own record."""
     scope = {"brand": clause.brand, "channel": clause.consent, "purpose": clause.purpose}
-    named = sum((sa.case((withdrawal.c[name].is_(None), 0), else_=1) for name in scope), sa.literal(0))
-    return sa.select(
-        withdrawal.c.customer_id,
-        sa.literal(ConsentState.WITHDRAWN.value).label("state"),
-        withdrawal.c.at,
-        sa.cast(sa.null(), sa.DateTime(timezone=True)).label("expires_at"),
-        named.label("named"),
-    ).where(*(sa.or_(withdrawal.c[name].is_(None), withdrawal.c[name] == asked) for name, asked in scope.items()))
+    named: Expression = sum(
+        (sa.case((withdrawal.c[name].is_(None), 0), else_=1) for name in scope), sa.literal_column("0")
+    )
+    withdrawn: Expression = sa.literal_column(str(_code(ConsentState.WITHDRAWN)))
+    return sa.select(withdrawal.c.customer_id, _weight(withdrawal.c.at, named, sa.false(), withdrawn)).where(
+        *(sa.or_(withdrawal.c[name].is_(None), withdrawal.c[name] == asked) for name, asked in scope.items())
+    )
