@@ -1,6 +1,7 @@
 """Where contact costs: the policy of two questions that earns most, found exactly, all pairs compared at once."""
 
 from collections.abc import Sequence
+from itertools import combinations_with_replacement
 from typing import NamedTuple
 
 import numpy as np
@@ -20,8 +21,6 @@ from services.feedback.refine.search import (
     found,
     kept,
 )
-
-_CHUNK = 50_000
 
 
 def best_policy(ground: Ground, contrast: Contrast) -> tuple[Found | None, int]:
@@ -75,17 +74,19 @@ def _simplest(ground: Ground, contrast: Contrast, sides: Sequence["Side"]) -> li
 
 def _crossed(ground: Ground) -> Floats:
     """Array (codes, codes, arms, 7): the sums of the cells that have both codes."""
-    size = ground.book.size
-    width = ground.figures.shape[1] * ground.figures.shape[2]
-    found = np.zeros((width, size, size))
-    flat = ground.figures.reshape(len(ground.figures), width)
-    for start in range(0, len(flat), _CHUNK):
-        places = ground.places[start : start + _CHUNK]
-        marks = np.zeros((len(places), size))
-        np.put_along_axis(marks, places, 1.0, axis=1)
-        for position, column in enumerate(flat[start : start + _CHUNK].T):
-            found[position] += marks.T @ (marks * column[:, None])
-    return np.moveaxis(found, 0, -1).reshape(size, size, *ground.figures.shape[1:])
+    book, arms = ground.book, ground.figures.shape[1]
+    found = np.zeros((book.size, book.size, arms, sums.FIGURES))
+    for arm in range(arms):
+        here = ground.cells.arm == arm
+        codes, figures = ground.places[here] - book.start, ground.figures[here, arm]
+        for one, other in combinations_with_replacement(range(len(book.start)), 2):
+            shape = int(book.width[one]), int(book.width[other])
+            pair = codes[:, one] * shape[1] + codes[:, other]
+            table = np.stack([np.bincount(pair, column, shape[0] * shape[1]) for column in figures.T], axis=-1)
+            rows, columns = book.places(one), book.places(other)
+            found[rows, columns, arm] = table.reshape(*shape, sums.FIGURES)
+            found[columns, rows, arm] = found[rows, columns, arm].swapaxes(0, 1)
+    return found
 
 
 class Side(NamedTuple):

@@ -29,7 +29,12 @@ class Codebook(NamedTuple):
 
     @property
     def size(self) -> int:
+        """How many places there are."""
         return int(self.width.sum())
+
+    def places(self, trait: int) -> slice:
+        """The places of one trait."""
+        return slice(int(self.start[trait]), int(self.start[trait] + self.width[trait]))
 
 
 def codebook(codings: Sequence[Coding]) -> Codebook:
@@ -49,8 +54,7 @@ def splits(
     """
     found: list[Split] = []
     for trait, coding in enumerate(codings):
-        places = slice(int(book.start[trait]), int(book.start[trait] + book.width[trait]))
-        here, effect = count[places], rank[places]
+        here, effect = count[book.places(trait)], rank[book.places(trait)]
         ask = (
             _of_number(trait, coding, missing=here[0] > 0)
             if coding.kind == "number"
@@ -92,7 +96,7 @@ def masks(found: Sequence[Split], book: Codebook) -> NDArray[np.float64]:
     """Array (splits, codes of all traits): 1 where a code answers yes."""
     table = np.zeros((len(found), book.size))
     for row, split in zip(table, found, strict=True):
-        row[book.start[split.trait] : book.start[split.trait] + book.width[split.trait]] = split.inside
+        row[book.places(split.trait)] = split.inside
     return table
 
 

@@ -248,25 +248,26 @@ def test_shrinkage_never_exceeds_the_estimate_and_keeps_its_sign():
         assert 0 <= found * estimate <= estimate**2
 
 
-@pytest.mark.parametrize("money", [False, True], ids=["responses", "money"])
-def test_shuffled_arms_rarely_lead_to_a_proposal(money):
-    case = simulated.Case("shuffled", 12_000, money=money)
-    found = [case.run(seed).verdict for seed in range(40)]
-    assert found.count(Verdict.PROPOSE) <= 5  # of 40 at most 3.04 % each: P(more than 5) < 0.2 %
+def test_shuffled_arms_rarely_lead_to_a_proposal_and_the_second_half_is_why():
+    """At most 3.04 % each: P(more than 4 of 30) < 0.3 %. Checked where it was searched, chance alone proposes often."""
+    case = simulated.Case("shuffled", 12_000)
+    shops = [case.shop(seed) for seed in range(30)]
+    honest = [simulated.refined(shop, case).verdict for shop in shops].count(Verdict.PROPOSE)
+    same = [simulated.refined(shop, case, honest=False).verdict for shop in shops].count(Verdict.PROPOSE)
+    assert honest <= 4 < same
 
 
-def test_checked_on_the_customers_it_was_searched_on_a_rule_looks_good_by_chance():
-    """What the second half is for: the same search, dishonestly confirmed."""
+def test_shuffled_money_rarely_leads_to_a_proposal():
     case = simulated.Case("shuffled", 12_000, money=True)
-    found = [simulated.refined(case.shop(seed), case, honest=False).verdict for seed in range(20)]
-    assert found.count(Verdict.PROPOSE) >= 8
+    found = [case.run(seed).verdict for seed in range(20)]
+    assert found.count(Verdict.PROPOSE) <= 3  # of 20 at most 3.04 % each: P(more than 3) < 0.3 %
 
 
 def test_shuffled_real_customers_rarely_lead_to_a_proposal():
     rows = simulated.mail_order_rows(real_data(simulated.MAIL_ORDER))
     case = simulated.Case("real", len(rows))
-    found = [simulated.refined(simulated.mail_order(rows, seed), case).verdict for seed in range(15)]
-    assert found.count(Verdict.PROPOSE) <= 3  # of 15 at most 3.04 % each: P(more than 3) < 0.1 %
+    found = [simulated.refined(simulated.mail_order(rows, seed), case).verdict for seed in range(8)]
+    assert found.count(Verdict.PROPOSE) <= 2  # of 8 at most 3.04 % each: P(more than 2) < 0.2 %
 
 
 def test_a_planted_interaction_is_found_and_said():
