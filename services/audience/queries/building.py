@@ -63,8 +63,9 @@ SCREENED = """
       left join permission as p on p.customer_id = m.customer_id
       left join contact as k on k.customer_id = m.customer_id
 """
-SCREENED_UNCAPPED = sa.text(SCREENED.format(permitted=PERMITTED.format(asked="matched"), contacts=NO_CONTACTS))
-SCREENED_CAPPED = sa.text(SCREENED.format(permitted=PERMITTED.format(asked="matched"), contacts=CONTACTS))
+MATCHED_PERMITTED = PERMITTED.format(asked="in (select m.customer_id from matched as m)")
+SCREENED_UNCAPPED = sa.text(SCREENED.format(permitted=MATCHED_PERMITTED, contacts=NO_CONTACTS))
+SCREENED_CAPPED = sa.text(SCREENED.format(permitted=MATCHED_PERMITTED, contacts=CONTACTS))
 
 LEFT = sa.text("""
     select count(*) as matched,
@@ -104,7 +105,7 @@ CHOSEN = sa.text("""
                                  with ordinality as r (kind, name, place)) end collate "C" as stratum
           from eligible as e
     ),
-    valued as (
+    valued as materialized (
         select s.customer_id, s.stratum,
                case when jsonb_typeof(s.value) = 'number'
                     then cast(s.value as double precision) * :rank_sign end as value
@@ -142,11 +143,11 @@ FROZEN = sa.text("""
 STORE = sa.text("""
     insert into audience.list_member (customer_id, list_id, rank, stratum, held_out, probability, features)
     select h.customer_id, :list, h.rank, h.stratum, h.held_out, h.probability,
-           case when c.profiling
-                then (select coalesce(jsonb_object_agg(t.key, t.value -> 'value'), '{}')
+           case when not c.profiling then '{}'
+                when c.traits = '{}' then c.attributes
+                else (select coalesce(jsonb_object_agg(t.key, t.value -> 'value'), '{}')
                         from jsonb_each(c.traits) as t
-                       where cast(t.value ->> 'computed_at' as timestamptz) <= :as_of) || c.attributes
-                else '{}' end
+                       where cast(t.value ->> 'computed_at' as timestamptz) <= :as_of) || c.attributes end
       from chosen as h
       join audience.customer as c on c.customer_id = h.customer_id
      order by h.customer_id

@@ -22,6 +22,7 @@ PERMITTED = """
               from audience.consent as c
              where c.brand in (:brand, '*') and c.channel in (:channel, '*') and c.purpose in (:purpose, '*')
                and (c.at <= :now or c.state in ('denied', 'withdrawn'))
+               and c.customer_id {asked}
              union all
             select w.customer_id, w.at,
                    cast(w.brand is not null as integer) + cast(w.channel is not null as integer)
@@ -29,17 +30,15 @@ PERMITTED = """
                    false as permits
               from published.feedback_withdrawals as w
              where coalesce(w.brand, :brand) = :brand and coalesce(w.channel, :channel) = :channel
-               and coalesce(w.purpose, :purpose) = :purpose) as s
-      join {asked} as q on q.customer_id = s.customer_id
+               and coalesce(w.purpose, :purpose) = :purpose
+               and w.customer_id {asked}) as s
      order by s.customer_id, s.at desc, s.named desc, s.permits
 """
-"""Customers of the relation `asked` about whom something was said, and whether it permits (:brand, :channel,
-:purpose, :now). Who is not in it has no permission."""
+"""Customers who are `asked` about, of whom something was said, and whether it permits (:brand, :channel, :purpose,
+:now). Who is not in it has no permission. `asked` stands in both branches, so that a few are found by their key."""
 
 PERMITTED_OF = sa.text(f"""
-    with asked as (select distinct i.customer_id
-                     from unnest(cast(:customers as text[])) as i (customer_id)),
-         permission as ({PERMITTED.format(asked="asked")})
+    with permission as ({PERMITTED.format(asked="= any(cast(:customers as text[]))")})
     select p.customer_id from permission as p where p.permits
 """)  # noqa: S608
 

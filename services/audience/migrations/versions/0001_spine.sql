@@ -127,8 +127,7 @@ create table audience.list_member (
     features    jsonb not null,
     constraint list_member_key primary key (list_id, customer_id)
 );
-create index list_member_in_order on audience.list_member (list_id, rank, customer_id);
-create index list_member_of_customer on audience.list_member (customer_id);
+create index list_member_in_order on audience.list_member (list_id, rank);
 
 -- Bulk loads. reasons: [{"pointer", "detail", "rows"}]; supplemented: attribute → customers.
 create table audience.import (
