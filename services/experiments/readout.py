@@ -191,14 +191,24 @@ def _or_nan(found: float | None) -> float:
 
 
 def _judged(experiment: Experiment, draft: MetricResult, effect: Effect, adjusted: float, found: Figures) -> Effect:
-    verdict = Verdict.NOT_SHOWN
-    estimate = effect.absolute.estimate or 0.0
+    verdict, side = Verdict.NOT_SHOWN, _side(effect.absolute)
     if _too_few(experiment, effect, found):
         verdict = Verdict.TOO_FEW
-    elif adjusted <= experiment.alpha and estimate and _at_its_time(experiment, found):
-        good = (estimate > 0) == (draft.direction is Direction.UP)
+    elif adjusted <= experiment.alpha and side and _at_its_time(experiment, found):
+        good = (side > 0) == (draft.direction is Direction.UP)
         verdict = Verdict.BETTER if good else Verdict.WORSE
     return effect.model_copy(update={"adjusted_p_value": number(adjusted), "verdict": verdict})
+
+
+def _side(shown: Interval) -> int:
+    """On which side of zero the interval lies that is shown now; 0 where it covers zero.
+
+    A p-value keeps an earlier crossing for ever, but what was shown by day 7 (all costs, half of the orders) need not
+    hold by the end of the window: no verdict contradicts the interval beside it.
+    """
+    if shown.low is not None and shown.low > 0:
+        return 1
+    return -1 if shown.high is not None and shown.high < 0 else 0
 
 
 def _too_few(experiment: Experiment, effect: Effect, found: Figures) -> bool:
