@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import psycopg
 import sqlalchemy as sa
@@ -32,24 +32,13 @@ _FROM = {"arrays": f"unnest({_ARRAYS}) as i ({_NAMES})", "staged": "incoming as 
 _PASSED = ", ".join(f"%({name})s::{kind}[]" for name, kind in COLUMNS.items())
 KEEP = f"select arrival, arrived from feedback.keep_events({_PASSED}, %(received_at)s)"  # noqa: S608
 KEEP_STAGED = sa.text(f"""
-    with next as materialized (
-      select nextval('feedback.batch_batch_id_seq') as batch_id
-    ), taken as (
-      insert into feedback.event ({_NAMES}, received_at, batch_id)
-      select {", ".join(f"i.{name}" for name in COLUMNS)}, :received_at, n.batch_id
-        from next as n
-       cross join incoming as i
-          on conflict do nothing
-   returning 1
-    ), arrived as (
-      insert into feedback.batch (batch_id, received_at, events)
-      select n.batch_id, :received_at, t.events
-        from next as n
-       cross join (select count(*) as events from taken) as t
-       where t.events > 0
-    )
-    select n.batch_id, (select count(*) from taken) as events from next as n
+    insert into feedback.event ({_NAMES}, received_at, batch_id)
+    select {", ".join(f"i.{name}" for name in COLUMNS)}, :received_at, :batch_id
+      from incoming as i
+        on conflict do nothing
 """)  # noqa: S608
+NEXT = sa.text("select nextval('feedback.batch_batch_id_seq')")
+ARRIVE = sa.text("insert into feedback.batch (batch_id, received_at, events) values (:batch_id, :received_at, :events)")
 
 # A later statement, so that it sees what others committed while the insert waited for them.
 STANDING = {
@@ -127,14 +116,21 @@ class Incoming:
     def insert(self, received_at: datetime) -> Arrived:
         """Keep the events whose key is new. Raises `Invalid` where Postgres cannot hold one of them."""
         try:
-            if self._form == "staged":
-                return Arrived(*self._db.execute(KEEP_STAGED, {"received_at": received_at}).one())
-            values = {**self._values, "received_at": received_at}
-            row = driver(self._db).execute(KEEP, values).fetchone()
+            return self._keep_staged(received_at) if self._form == "staged" else self._keep(received_at)
         except (psycopg.DataError, sa.exc.DataError) as error:
             raise Invalid("Postgres cannot hold one of these events.") from error
+
+    def _keep(self, received_at: datetime) -> Arrived:
+        row = driver(self._db).execute(KEEP, {**self._values, "received_at": received_at}).fetchone()
         assert row is not None
         return Arrived(*cast(tuple[int, int], row))
+
+    def _keep_staged(self, received_at: datetime) -> Arrived:
+        arrival = {"batch_id": self._db.execute(NEXT).scalar_one(), "received_at": received_at}
+        kept = cast(sa.CursorResult[Any], self._db.execute(KEEP_STAGED, arrival))
+        if kept.rowcount:
+            self._db.execute(ARRIVE, {**arrival, "events": kept.rowcount})
+        return Arrived(arrival["batch_id"], kept.rowcount)
 
     def standing(self, batch_id: int) -> dict[tuple[str, str], bool]:
         """The keys that were there already: whether with the same content."""
