@@ -9,28 +9,39 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from rich.console import Console
+from rich.table import Table
 
 from services.demo import words
 from services.demo.client import Attune
 from services.demo.files import csv_rows, ndjson
 from services.stack.target import Target
 from shared.contracts.audience import Portrait
-from shared.contracts.feedback import IngestReport, ModelRun, TrainRfm
+from shared.contracts.feedback import IngestReport, ModelRun, RecordedEvent, TrainRfm
 from shared.contracts.segments import Preview
 
 COLUMNS = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country")
 YEAR_ENDS = datetime(2011, 12, 10, tzinfo=UTC)  # the day after the last invoice
 CURRENCY = "GBP"
 SHOWN = 5  # portraits
+EXAMPLES = 20  # refusals
 
 
 class Figures(BaseModel):
-    """What the file holds (`lines`, `identical_lines`) and all that the services answered."""
+    """What the file holds (`lines`, `identical_lines`) and what the services answered.
+
+    `sales_lines`, `customers` and `revenue` are those of lines with a customer, a quantity and a price, as the RFM model
+    counted them; the first `EXAMPLES` refusals stay in the report.
+    """
 
     lines: int
     identical_lines: int
+    sales_lines: int
+    customers: int
+    revenue: Decimal
+    currency: str
+    cancellations: int
     report: IngestReport
     model: ModelRun
     known_buyers: int
@@ -77,7 +88,12 @@ def replay(target: Target, file: Path, say: Callable[[str], None]) -> Figures:
     return Figures(
         lines=read.lines,
         identical_lines=read.identical_lines,
-        report=report,
+        sales_lines=TypeAdapter(int).validate_python(model.window["events"]),
+        customers=model.customers,
+        revenue=Decimal(str(model.metrics["monetary"])),
+        currency=CURRENCY,
+        cancellations=sum(1 for _ in attune.feedback.items(RecordedEvent, "/v1/events", kind="cancellation")),
+        report=report.model_copy(update={"rejected": report.rejected[:EXAMPLES]}),
         model=model,
         known_buyers=_count(attune, {"event": "order_line"}),
         known_cancellers=_count(attune, {"event": "cancellation"}),
@@ -137,18 +153,29 @@ def show(figures: Figures, console: Console) -> None:
     console.print(words.verdicts_table("Screening at the door", {"invoice lines": figures.report}))
     console.print(words.reasons_table(figures.report))
     table = words.table("What is known now", "", ">")
-    for name, figure in figures.model.metrics.items():
-        table.add_row(
-            f"RFM: {name.replace('_', ' ')}", f"{figure:,}" if isinstance(figure, int | float) else str(figure)
-        )
-    table.add_row("customers with an order line", f"{figures.known_buyers:,}")
-    table.add_row("customers with a cancellation", f"{figures.known_cancellers:,}")
-    table.add_row("portraits with RFM traits", f"{figures.portraits_with_traits:,}")
+    known = {
+        "sales lines with customer, quantity and price": figures.sales_lines,
+        "cancelled lines": figures.cancellations,
+        "customers who bought": figures.known_buyers,
+        "customers who bought, and cancelled something": figures.known_cancellers,
+        "portraits with RFM traits": figures.portraits_with_traits,
+    }
+    for name, count in known.items():
+        table.add_row(name, f"{count:,}")
+    table.add_row("revenue of the sales lines", f"{figures.revenue:,} {figures.currency}")
     console.print(table)
+    console.print(_segments_table(figures.model))
     console.print(_portraits_table(figures.portraits))
 
 
-def _portraits_table(portraits: list[Portrait]) -> object:
+def _segments_table(model: ModelRun) -> Table:
+    table = words.table("Customers by recency and frequency", "segment", ">customers")
+    for segment, customers in TypeAdapter(dict[str, int]).validate_python(model.metrics["segments"]).items():
+        table.add_row(segment.replace("_", " "), f"{customers:,}")
+    return table
+
+
+def _portraits_table(portraits: list[Portrait]) -> Table:
     names = sorted({name for portrait in portraits for name in portrait.traits})
     table = words.table(
         "Some portraits", "customer", *(f">{name.removeprefix('rfm_').replace('_', ' ')}" for name in names)
