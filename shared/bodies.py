@@ -33,7 +33,7 @@ def parse_json(raw: bytes) -> Any:
     """
     try:
         text = raw.decode("utf-8")
-        found = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+        found = _DECODER.decode(text)
     except UnicodeDecodeError as error:
         raise Unreadable(f"The body is not UTF-8 at byte {error.start}.") from error
     except json.JSONDecodeError as error:
@@ -42,7 +42,9 @@ def parse_json(raw: bytes) -> Any:
         raise Invalid("The body is nested too deep.") from error
     except ValueError as error:  # an integer of more digits than Python converts
         raise Invalid("The body holds a number that is too long.") from error
-    _check(found, "", 0, "\\u" in text)
+    escaped = "\\u" in text
+    if escaped or text.count("[") + text.count("{") > DEEPEST:  # else it can be neither deep nor broken
+        _check(found, "", 0, escaped)
     return found
 
 
@@ -80,6 +82,9 @@ def _check_text(text: str, pointer: str) -> None:
         text.encode()
     except UnicodeEncodeError as error:
         raise Invalid("A text holds half a character.", [FieldError(pointer, "lone surrogate")]) from error
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
 
 
 class _StrictRequest(Request):

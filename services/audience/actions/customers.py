@@ -32,7 +32,7 @@ def merge(db: Db, customer_id: str, change: PortraitChange, secret: str) -> Port
 
 
 def _write(db: Db, customer_id: str, change: PortraitChange, secret: str) -> Portrait:
-    catalogue = attributes.catalogue(db)
+    catalogue = attributes.catalogue(db, held=True)
     kept, points, wrong = screen_of(catalogue, secret).change(change)
     if wrong:
         raise Invalid("Some values break a rule.", wrong)

@@ -117,7 +117,7 @@ class Load:
 
     def _write(self, db: Db, chunk: list[Numbered], *, alone: bool) -> None:
         """Screen and write one chunk. A small load is filled at once with what is known; a large one at its end."""
-        catalogue = catalogue_queries.catalogue(db)
+        catalogue = catalogue_queries.catalogue(db, held=True)
         screen = screen_of(catalogue, self._secret)
         screened, refused = _sorted(screen, catalogue, chunk)
         if screened:

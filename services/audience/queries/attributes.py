@@ -13,7 +13,8 @@ from shared.pages import PageRequest
 COLUMNS = """a.name, a.type, a.unit, a.description, a.allowed, a.personal, a.supplement, a.fill_value,
            a.created_at, a.updated_at"""
 
-CATALOGUE = sa.text(f"select {COLUMNS} from audience.attribute as a for share")  # noqa: S608
+CATALOGUE = sa.text(f"select {COLUMNS} from audience.attribute as a")  # noqa: S608
+CATALOGUE_HELD = sa.text(f"select {COLUMNS} from audience.attribute as a for share")  # noqa: S608
 ONE = sa.text(f"select {COLUMNS} from audience.attribute as a where a.name = :name")  # noqa: S608
 PAGE = sa.text(f"""
     select {COLUMNS}
@@ -78,9 +79,10 @@ SET_FILL_VALUE = with_json(
 )
 
 
-def catalogue(db: Db) -> dict[str, AttributeDefinition]:
-    """All attributes by name. They cannot change before the transaction ends."""
-    return {row.name: AttributeDefinition.model_validate(dict(row._mapping)) for row in db.execute(CATALOGUE)}
+def catalogue(db: Db, *, held: bool = False) -> dict[str, AttributeDefinition]:
+    """All attributes by name; `held`, they cannot change before the transaction ends."""
+    rows = db.execute(CATALOGUE_HELD if held else CATALOGUE)
+    return {row.name: AttributeDefinition.model_validate(dict(row._mapping)) for row in rows}
 
 
 def page(db: Db, wanted: PageRequest) -> list[AttributeDefinition]:
