@@ -1,6 +1,7 @@
 """What the difference is: equal to an independent library on the same raw numbers, and honest about what it is not."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import numpy as np
@@ -170,3 +171,12 @@ def test_nothing_that_cannot_be_estimated_becomes_a_number(experiments, experime
     assert each["verdict"] == "too_few"
     assert (each["standard_error"], each["relative"]["estimate"], each["adjusted_p_value"]) == (None, None, None)
     assert not any(isinstance(value, float) and math.isnan(value) for value in each.values())
+
+
+def test_two_looks_at_once_are_one_look(experiments, played):
+    key, _, _ = played
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: experiments.post(f"/v1/experiments/{key}/looks"), range(4)))
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 201]
+    assert len({answer.json()["digest"] for answer in answers}) == 1
+    assert len(experiments.get(f"/v1/experiments/{key}/looks").json()) == 1

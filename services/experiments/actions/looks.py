@@ -69,23 +69,54 @@ def history(db: Db, experiment: Experiment) -> History:
     return History(found, kept)
 
 
-def take(db: Db, reference: str, as_of: datetime | None) -> tuple[Look, bool]:
+class Question(NamedTuple):
+    """A contrast that is to be looked at, with all that its verdict rests on."""
+
+    contrast: Contrast
+    past: list[Kept]
+    at: Moment
+    extras: Extras
+
+
+Part = Question | Kept  # what is to be decided, or was decided for good by an earlier look
+
+
+def take(begin: Begin, reference: str, as_of: datetime | None) -> tuple[Look, bool]:
     """Take a look, and whether it is a new one: asking again for the same day spends nothing.
 
-    Raises `NothingToSee` and `Invalid` (a look before the latest, or in the future).
+    Figures are read, verdicts are reached without holding a connection, and the look is stored, unless another one was
+    in the meantime. Raises `NothingToSee` and `Invalid` (a look before the latest, or in the future).
     """
-    experiment = experiments.experiment(db, reference, lock=True)
-    sight = _sight(db, experiment, as_of)
-    latest = sight.history.latest
-    design = latest.design if latest else looking.stat_design(experiment, one_instant(sight.cohorts))
-    day = _day(sight) if design is Design.ONE_BLAST else None
-    if latest is not None and (latest.final or latest.as_of >= sight.as_of or (day is not None and latest.day == day)):
-        return latest, False
-    found = _one_blast(db, sight, day) if day is not None else _growing(db, sight, design)
+    with begin() as db:
+        sight = _sight(db, experiments.experiment(db, reference), as_of)
+        latest = sight.history.latest
+        design = latest.design if latest else looking.stat_design(sight.experiment, one_instant(sight.cohorts))
+        day = _day(sight) if design is Design.ONE_BLAST else None
+        if latest is not None and _seen_before(latest, sight.as_of, day):
+            return latest, False
+        parts = _one_blast(db, sight, day) if day is not None else _growing(db, sight, design)
+    found = [part if isinstance(part, Kept) else looking.decide(sight.experiment, *part) for part in parts]
     look = _look(sight, design, day, found)
-    past = {f"{kept.effect.metric}/{kept.effect.arm}": kept.as_json() for kept in found if _is_new(sight, kept)}
-    queries.store(db, experiment.id, look, past)
+    with begin() as db:
+        experiments.experiment(db, reference, lock=True)
+        other = history(db, sight.experiment).latest
+        if other is not None and other.number >= look.number:
+            return other, False
+        _store(db, sight, look, parts, found)
     return look, True
+
+
+def _seen_before(latest: Look, as_of: datetime, day: int | None) -> bool:
+    return latest.final or latest.as_of >= as_of or (day is not None and latest.day == day)
+
+
+def _store(db: Db, sight: Sight, look: Look, parts: Sequence[Part], found: Sequence[Kept]) -> None:
+    new = [(part, kept) for part, kept in zip(parts, found, strict=True) if isinstance(part, Question)]
+    for part, _ in new:
+        if part.extras.planned_variance is not None:
+            queries.freeze(db, sight.experiment.id, part.contrast.metric.id, part.extras.planned_variance)
+    past = {f"{kept.effect.metric}/{kept.effect.arm}": kept.as_json() for _, kept in new}
+    queries.store(db, sight.experiment.id, look, past)
 
 
 def due(begin: Begin) -> list[str]:
@@ -97,16 +128,11 @@ def due(begin: Begin) -> list[str]:
 def take_due(begin: Begin, reference: str) -> Look | None:
     """Take the daily look, if there is anything new to see."""
     try:
-        with begin() as db:
-            look, fresh = take(db, reference, None)
+        look, fresh = take(begin, reference, None)
     except NothingToSee as nothing:
         log.info("look postponed", experiment=reference, reason=nothing.detail)
         return None
     return look if fresh else None
-
-
-def _is_new(sight: Sight, kept: Kept) -> bool:
-    return all(kept is not each for each in sight.history.kept.get((kept.effect.metric, kept.effect.arm), []))
 
 
 def _sight(db: Db, experiment: Experiment, as_of: datetime | None) -> Sight:
@@ -141,12 +167,12 @@ def _day(sight: Sight) -> int:
     return min(day, max(metric.window_days for metric in sight.metrics))
 
 
-def _one_blast(db: Db, sight: Sight, day: int) -> list[Kept]:
+def _one_blast(db: Db, sight: Sight, day: int) -> list[Part]:
     """Everybody's effect by some day, on everybody."""
     past_days = [look.day for look in sight.history.looks if look.day is not None]
     queries.count(db, sight.experiment.id, [min(d, m.window_days) for d in [*past_days, day] for m in sight.metrics])
     products = queries.products(db)
-    found = []
+    found: list[Part] = []
     for metric in sight.metrics:
         by = min(day, metric.window_days)
         arms = _by_day(sight, metric, queries.sums(db, by))
@@ -161,7 +187,7 @@ def _one_blast(db: Db, sight: Sight, day: int) -> list[Kept]:
             pairs = _pairs(contrast, days, [each for each in products if each.metric_id == metric.id])
             matrix = looking.correlation(sight.experiment, pairs)
             at = _moment(sight, Design.ONE_BLAST, by, by / metric.window_days, by == metric.window_days)
-            found.append(looking.decide(sight.experiment, contrast, past, at, Extras(matrix, dealt)))
+            found.append(Question(contrast, past, at, Extras(matrix, dealt)))
     return found
 
 
@@ -206,11 +232,11 @@ def _pairs(contrast: Contrast, days: list[int], products: Sequence[queries.Produ
     ]
 
 
-def _growing(db: Db, sight: Sight, design: Design) -> list[Kept]:
+def _growing(db: Db, sight: Sight, design: Design) -> list[Part]:
     """The effect on those who are mature (or, of open metrics, enrolled) so far."""
     until = sight.as_of if sight.recounted else None
     sums = moments.sums(db, sight.experiment.id, until)
-    found = []
+    found: list[Part] = []
     for metric in sight.metrics:
         each = figures.figures(metric, sight.experiment.arms, sight.cohorts, sums, sight.until)
         frozen_list = design is not Design.OPEN_ENROLMENT and metric.kind in MONEY
@@ -221,20 +247,18 @@ def _growing(db: Db, sight: Sight, design: Design) -> list[Kept]:
                 found.append(past[-1])
                 continue
             contrast = Contrast(metric, arm, base, each.arms[base.key], each.arms[arm.key])
-            variance = _frozen_variance(db, sight, contrast)
+            variance = _frozen_variance(sight, contrast)
             share = _share(each, sight.cohorts, (arm.key, base.key))
             at = _moment(sight, design, None, share, design is Design.STAGGERED and share >= 1)
-            found.append(looking.decide(sight.experiment, contrast, past, at, Extras(None, dealt, variance)))
+            found.append(Question(contrast, past, at, Extras(None, dealt, variance)))
     return found
 
 
-def _frozen_variance(db: Db, sight: Sight, contrast: Contrast) -> float | None:
+def _frozen_variance(sight: Sight, contrast: Contrast) -> float | None:
+    """What is frozen, or will be with this look: all contrasts of a metric share it."""
     known = sight.planned[contrast.metric.key]
     if known is None:
-        known = looking.planned_variance(contrast)
-        if known is not None:
-            queries.freeze(db, sight.experiment.id, contrast.metric.id, known)
-            sight.planned[contrast.metric.key] = known
+        known = sight.planned[contrast.metric.key] = looking.planned_variance(contrast)
     return known
 
 

@@ -1,5 +1,6 @@
 """Results over HTTP: the figures, the looks and the decision."""
 
+from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Body, Path, Query, Response
@@ -10,8 +11,7 @@ from shared.auth import requires
 from shared.bodies import StrictRoute
 from shared.contracts.base import Instant
 from shared.contracts.results import Decision, History, Look, NewLook, Results
-from shared.db import ReadTx, Tx
-from shared.idempotency import Once
+from shared.db import EngineOf, ReadTx, transaction
 
 router = APIRouter(
     prefix="/v1/experiments/{key}",
@@ -53,18 +53,12 @@ def list_looks(key: Reference, db: ReadTx) -> list[Look]:
 @router.post("/looks", status_code=201, dependencies=[requires("experiments:write")])
 def take_look(
     key: Reference,
-    db: Tx,
+    engine: EngineOf,
     response: Response,
-    once: Once,
     new: Annotated[NewLook | None, Body(openapi_examples={"now": {"value": {}}})] = None,
 ) -> Look:
-    """Take a look: a stored snapshot that spends its share of α. Asking again for the same day gives it again."""
-    wanted = new or NewLook()
-
-    def effect() -> Look:
-        look, fresh = looks.take(db, key, wanted.as_of)
-        if not fresh:
-            response.status_code = 200
-        return look
-
-    return once(db, wanted, effect=effect, answer=Look)
+    """Take a look: a stored snapshot that spends its share of α. Asking again for the same day gives it again (200)."""
+    look, fresh = looks.take(partial(transaction, engine), key, new.as_of if new else None)
+    if not fresh:
+        response.status_code = 200
+    return look
