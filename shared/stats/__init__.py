@@ -16,6 +16,7 @@ module                 what it answers
 `randomisation`        seeded studentised test that replays the draw
 `small_sample`         when there is no verdict, and when a warning
 `smallest_alpha`       sequential p-values
+`designs`              designs, plans, evidence and looks: what `looks` takes and gives (import them from there)
 `looks`                the rule that turns looks into a verdict, used by services and simulations alike
 `sample_ratio`         do the arms have the sizes they should have
 `multiplicity`         Holm, Benjamini-Hochberg

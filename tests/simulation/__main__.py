@@ -1,4 +1,4 @@
-"""`python -m tests.simulation [--runs N] [--study KEY] [--write docs/validation.md]`: the long simulations, as tables."""
+"""The long simulations: `python -m tests.simulation [--runs N] [--study KEY] [--write docs/validation.md]`."""
 
 import argparse
 import sys
@@ -11,8 +11,9 @@ from tests.simulation.studies import STUDIES
 HEAD = """# Validation by simulation
 
 What the platform states about its errors, held against simulated campaigns in which the truth is known. The functions
-that decide are those of the product. Written by `python -m tests.simulation --write docs/validation.md`; a short run of the
-same studies is part of the tests. "Within" means: not above the stated level by more than 95 % of the Monte Carlo error.
+that decide are those of the product. Written by `python -m tests.simulation --write docs/validation.md`; a short run of
+the same studies is part of the tests. "Within" means: not further above the stated level than chance explains, with
+95 % Monte Carlo bounds.
 """
 
 

@@ -16,7 +16,7 @@ from shared.stats.looks import Design, Evidence, Kind, PastLook, Plan
 from shared.stats.means import Stratum
 from shared.stats.randomisation import Block, Draw
 from tests.simulation.registry import Result, Study
-from tests.simulation.worlds import APPETITE, STRATA, Array, Campaign, Events, Responders, Truths, events, responders
+from tests.simulation.worlds import APPETITE, STRATA, Array, Campaign, Responders, Truths, events, responders
 
 ALPHA = 0.05
 WINDOW = 14
@@ -40,7 +40,7 @@ class Setting(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What daily looking came to: the rule's verdict, that of a plain z-test at each look, and whether any look counted."""
+    """What daily looking came to: the rule's verdict, that of a plain z-test at each look, whether any look counted."""
 
     decided: bool
     naive: bool
@@ -70,10 +70,7 @@ def _groups(seen: Responders, pooled: bool) -> Iterator[tuple[Truths, Array]]:
 def _evidence(campaign: Campaign, seen: Responders, values: Array, **further: object) -> Evidence:
     strata, blocks = _strata(seen, values, pooled=not campaign.exact)
     kind = Kind.MONEY if campaign.money else Kind.PROPORTION
-    if campaign.exact:
-        draw = Draw(blocks)
-    else:
-        draw = Draw(blocks, "hash", campaign.control_share)
+    draw = Draw(blocks) if campaign.exact else Draw(blocks, "hash", campaign.control_share)
     return Evidence(strata, kind, draw=draw if campaign.money else None)._replace(**further)
 
 
@@ -164,9 +161,7 @@ def open_enrolment(rng: np.random.Generator, campaign: Campaign) -> Outcome:
             enrolled = Responders(seen.sizes[:day], seen.stratum[there], seen.control[there])
             yield _evidence(campaign, enrolled, done.values(seen.count, at <= day)[there])
 
-    return _followed(
-        Plan(Design.OPEN_ENROLMENT, ALPHA, planned_standard_error=_planned(campaign, 1.0)), looked()
-    )
+    return _followed(Plan(Design.OPEN_ENROLMENT, ALPHA, planned_standard_error=_planned(campaign, 1.0)), looked())
 
 
 def _planned(campaign: Campaign, mistaken: float) -> float:
@@ -187,7 +182,10 @@ FOLLOW: dict[Design, Callable[[np.random.Generator, Campaign], Outcome]] = {
 def settings(design: Design) -> list[Setting]:
     """Hash and exact split, halves and 5 % control, proportions and money; who enrols by and by is split by hash."""
     return [
-        Setting(design, Campaign(_customers(design, share, money), 0.009 if money or share < 0.5 else 0.02, share, exact, money))
+        Setting(
+            design,
+            Campaign(_customers(design, share, money), 0.009 if money or share < 0.5 else 0.02, share, exact, money),
+        )
         for exact, share, money in product((False, True), (0.5, 0.05), (False, True))
         if not (exact and design is Design.OPEN_ENROLMENT)
     ]
@@ -232,7 +230,7 @@ STUDIES = (
     _study(
         Design.STAGGERED,
         "Daily looks at staggered sends",
-        "No effect; ten daily waves of falling eagerness, looked at as they mature; the planned variance is 20 % too small.",
+        "No effect; ten daily waves of falling eagerness, looked at as they mature; planned variance 20 % too small.",
         1000,
     ),
     _study(

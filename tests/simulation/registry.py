@@ -35,7 +35,7 @@ class Result(NamedTuple):
 
 
 class Study(NamedTuple):
-    """A question put to simulated campaigns. `run(runs, seed)` answers it, case by case; `runs` is what the long run uses."""
+    """A question put to simulated campaigns. `run(runs, seed)` answers it by case; `runs` is the long run's number."""
 
     key: str
     title: str

@@ -1,4 +1,4 @@
-"""Simulated campaigns without any effect: whoever responds does so whatever their arm.
+"""Simulated campaigns, without any effect unless a lift is asked for: who responds does so whatever their arm.
 
 Customers come in strata that respond at different rates; only those who respond at all are held as rows.
 """
@@ -23,13 +23,14 @@ ARRIVAL = 0.5  # days from response to arrival, exponential
 
 
 class Campaign(NamedTuple):
-    """The shape of an experiment."""
+    """The shape of an experiment. `lift` is the share of responders who respond only in the treatment arm."""
 
     customers: int
     rate: float
     control_share: float
     exact: bool
     money: bool
+    lift: float = 0.0
 
 
 class Responders(NamedTuple):
@@ -68,9 +69,9 @@ def responders(rng: np.random.Generator, campaign: Campaign, sizes: Whole, rates
         control_sizes = control_responding + rng.binomial(sizes - responding, campaign.control_share)
     stratum = np.repeat(np.arange(sizes.size), responding)
     place = np.arange(stratum.size) - np.repeat(np.cumsum(responding) - responding, responding)
-    return Responders(
-        np.stack([control_sizes, sizes - control_sizes], axis=1), stratum, place < control_responding[stratum]
-    )
+    control = place < control_responding[stratum]
+    stays = ~control | (rng.random(control.size) >= campaign.lift)
+    return Responders(np.stack([control_sizes, sizes - control_sizes], axis=1), stratum[stays], control[stays])
 
 
 def events(rng: np.random.Generator, campaign: Campaign, count: int, window: float) -> Events:

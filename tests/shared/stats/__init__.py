@@ -1,0 +1,1 @@
+"""Statistics against closed forms, independent libraries and simulation."""
