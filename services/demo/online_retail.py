@@ -31,8 +31,8 @@ EXAMPLES = 20  # refusals
 class Figures(BaseModel):
     """What the file holds (`lines`, `identical_lines`) and what the services answered.
 
-    `sales_lines`, `customers` and `revenue` are those of lines with a customer, a quantity and a price, as the RFM model
-    counted them; the first `EXAMPLES` refusals stay in the report.
+    `sales_lines`, `customers` and `revenue` are those of lines with a customer, a quantity and a price, as the RFM
+    model counted them; the first `EXAMPLES` refusals stay in the report.
     """
 
     lines: int
