@@ -97,8 +97,7 @@ How a look is made, by design (`looks.decide` does all of it, the caller brings 
 
 - one blast: `strata` of "effect by day d" on everyone, `fraction` = d / window, `correlation` over all past looks and
   this one in order, `final` on the last day; money also brings `draw` and `seed`. The `Products` behind the correlation
-  take each look's values as they were known then (occurred *and received* by that look), not as recounted since: with
-  half a day of arrival lag a recount lets the error of daily looks grow from 5 % to 8 %.
+  take each look's values as they were known then, or as recounted since if the look waited for the usual arrival lag.
 - staggered: `strata` of mature customers; `fraction` = their share of the list; `plan.planned_standard_error` is that
   of the full list; `final` at the end; money also brings `draw` (of the mature customers) and `seed`.
 - open enrolment: `strata` of everyone enrolled; `plan.planned_standard_error` is that at the planned size.

@@ -2,8 +2,9 @@
 
 The looks' statistics are jointly normal, but their increments are not independent: late responses come from other
 customers than early ones. So the correlation is estimated, within arms, from the sums of y_d * y_d', where y_d is the
-value *as it was known at that look*: what arrived later does not count. Responses that occurred by then but arrived half
-a day late make the looks seem more alike than they were, and the error of 14 daily looks grow from 5 % to 8 %.
+value as it was known at that look. A recount of what had *occurred* by then does as well only if the look waited until
+nearly all of it had arrived: looks that wait for the usual arrival lag (99 %) hold their 5 %, looks that do not wait,
+with half a day of mean lag, err in 8 % of campaigns, because a recount makes them seem more alike than they were.
 
 Source: the normal probability of a box by sequential conditioning, Genz (1992), Journal of Computational and Graphical
 Statistics 1:141-149, the new look first, the past ones backwards, on a
@@ -29,7 +30,7 @@ LEAST_VARIANCE = 1e-6  # of a look given the looks before: two looks on the same
 class Products(NamedTuple):
     """One arm of one stratum: `n` customers, the sums of y_d over them, shape (k,), and of y_d * y_d', shape (k, k).
 
-    y_d is a customer's value as known at look d: from what had occurred *and arrived* by then.
+    y_d is a customer's value as known at look d.
     """
 
     n: int

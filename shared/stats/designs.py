@@ -47,7 +47,7 @@ class Evidence(NamedTuple):
         otherwise.
     correlation
         One blast: between all past looks and this one, in order, shape (k, k), from `correlated_looks.correlation` of
-        the values as they were known at each look.
+        the values as they were known at each look, or as recounted if it waited for the usual arrival lag.
     draw, seed
         Money on a frozen list: how it was dealt, for the randomisation test.
     """

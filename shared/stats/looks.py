@@ -23,8 +23,8 @@ from shared.stats.smallest_alpha import smallest_alpha
 __all__ = ["Design", "Evidence", "Kind", "Look", "PastLook", "Plan", "decide"]
 
 MOST_BEFORE_THE_END = 0.95  # however much there is: the last look keeps something to spend
-EXCEEDANCES = 40  # re-deals expected beyond the bound
-MOST_DRAWS = 100_000
+EXCEEDANCES = 20  # re-deals expected beyond the bound
+MOST_DRAWS = 50_000
 STOP_AFTER = 10
 
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 
 CELLS_AT_ONCE = 2_000_000
-MOST_CELLS = 400_000_000  # draws times non-zero customers: some five seconds
+MOST_CELLS = 150_000_000  # draws times non-zero customers: some two seconds
 FEWEST_DRAWS = 2_000
 FIRST_CHUNK = 100
 TIE = 1e-9
@@ -85,7 +85,7 @@ def compare(
     seed
         The same seed gives the same answer.
     draws
-        Re-deals, fewer if draws times non-zero customers would pass 400 million (never fewer than 2,000).
+        Re-deals, fewer if draws times non-zero customers would pass 150 million (never fewer than 2,000).
     level
         Two-sided, for the interval. Too few draws for it give an infinite interval.
     stop_after
