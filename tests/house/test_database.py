@@ -34,7 +34,9 @@ def test_published_views_are_the_ones_agreed(owner_engine: sa.Engine) -> None:
     with owner_engine.connect() as connection:
         rows = connection.exec_driver_sql("""
             select c.relname, obj_description(c.oid) as comment,
-                   string_agg(format('  %s %s', a.attname, format_type(a.atttypid, a.atttypmod)), e'\\n' order by a.attnum) as columns
+                   string_agg(
+                       format('  %s %s', a.attname, format_type(a.atttypid, a.atttypmod)), e'\\n' order by a.attnum
+                   ) as columns
               from pg_class as c
               join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0
              where c.relnamespace = 'published'::regnamespace
