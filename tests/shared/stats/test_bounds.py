@@ -155,3 +155,13 @@ def test_correlation_within_strata_ignores_what_only_differs_between_them():
 def test_a_look_before_any_response_correlates_with_none():
     seen = np.array([[0.0, 1.0], [0.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
     assert correlation([(products(seen), products(seen))]) == pytest.approx(np.eye(2))
+
+
+def test_taking_days_for_information_errs_when_responses_come_late():
+    """Responses by day t of 14 are t^3: bounds for independent increments in t cross too often, estimated ones not."""
+    days = np.arange(1, 15) / 14
+    late, spending = markov(days**3), shares(Spending.QUADRATIC, days)
+    by_day, estimated = bounds(days, spending), correlated_looks.bounds(late, spending)
+    z = np.random.default_rng(3).multivariate_normal(np.zeros(14), late, size=100_000, method="eigh")
+    assert (np.abs(z) >= by_day).any(axis=1).mean() > 0.065
+    assert (np.abs(z) >= estimated).any(axis=1).mean() == pytest.approx(0.05, abs=0.003)
