@@ -5,30 +5,20 @@ nobody and commits once. The load generator is a process of its own on the same 
 """
 
 import json
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import httpx
 import psycopg
 
-from services.stack.postgres import EmbeddedPostgres, free_port
-from shared.migrate import migrate
-from shared.settings import Settings, libpq_url
+from shared.settings import libpq_url
+from tests.bench.installation import installation, service
+from tests.bench.load import exchange, generator, request
 from tests.bench.row import RUNS, Row, from_pairs
 
-KEY = "bench-key"
+PATH = "/v1/events"
 FULL = 100_000  # events in one run of batches; a fifth of that where they come one by one
 COLUMNS = (
     "customer_id, event_id, kind, category, occurred_at, received_at, value, currency, properties, campaign, batch_id"
@@ -55,16 +45,16 @@ SHAPES = (
 
 def run(size: float) -> list[Row]:
     """Measure every shape; `size` 1 is the full size."""
-    with _stack() as (url, database), ProcessPoolExecutor(1, mp_context=get_context("spawn")) as generator:
-        return [_measure(shape, size, url, database, generator) for shape in SHAPES]
+    with _stack() as (url, database), generator() as pool:
+        return [_measure(shape, size, url, database, pool) for shape in SHAPES]
 
 
-def _measure(shape: Shape, size: float, url: str, database: str, generator: ProcessPoolExecutor) -> Row:
+def _measure(shape: Shape, size: float, url: str, database: str, pool: ProcessPoolExecutor) -> Row:
     events = max(int(FULL * shape.share * size), 1000)
     pairs = []
     for turn in range(RUNS + 1):
         made = [_event(f"{shape.batch}-{turn}", number) for number in range(events)]
-        product = events / generator.submit(send, url, shape, made).result()
+        product = events / pool.submit(send, url, shape, made).result()
         floor = events / _copy(database, made)
         if turn:  # the first warms up
             pairs.append((product, floor))
@@ -107,90 +97,25 @@ def _row(event: dict[str, Any]) -> list[str]:
 def send(url: str, shape: Shape, events: Sequence[dict[str, Any]]) -> float:
     """Seconds from the first byte sent to the last verdict received; raises where a verdict is not `accepted`."""
     if not shape.batch:
-        requests = [_request("\n".join(map(json.dumps, events)), "application/x-ndjson")]
+        requests = [request(PATH, "\n".join(map(json.dumps, events)), "application/x-ndjson")]
     elif shape.batch == 1:
-        requests = [_request(json.dumps(event), "application/json") for event in events]
+        requests = [request(PATH, json.dumps(event)) for event in events]
     else:
         starts = range(0, len(events), shape.batch)
-        requests = [_request(json.dumps(events[start : start + shape.batch]), "application/json") for start in starts]
-    address = httpx.URL(url)
-    accepted: list[int] = []
-    shares = [requests[client :: shape.clients] for client in range(shape.clients)]
-    threads = [
-        threading.Thread(target=_client, args=((address.host, address.port), share, accepted)) for share in shares
-    ]
-    started = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    took = time.perf_counter() - started
-    if sum(accepted) != len(events):
-        raise RuntimeError(f"{sum(accepted)} of {len(events)} events were accepted")
+        requests = [request(PATH, json.dumps(events[start : start + shape.batch])) for start in starts]
+    took, answers = exchange(url, requests, shape.clients)
+    accepted = sum(json.loads(answer).get("accepted", 0) for answer in answers)
+    if accepted != len(events):
+        raise RuntimeError(f"{accepted} of {len(events)} events were accepted")
     return took
-
-
-def _request(body: str, kind: str) -> bytes:
-    content = body.encode()
-    head = (
-        f"POST /v1/events HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {KEY}\r\n"
-        f"Content-Type: {kind}\r\nContent-Length: {len(content)}\r\n\r\n"
-    )
-    return head.encode() + content
-
-
-def _client(address: tuple[str, int], requests: Sequence[bytes], accepted: list[int]) -> None:
-    """One connection that sends a request after the other has been answered."""
-    with socket.create_connection(address) as connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        answers = connection.makefile("rb")
-        for request in requests:
-            connection.sendall(request)
-            length = 0
-            while (line := answers.readline()) != b"\r\n":
-                if line.lower().startswith(b"content-length:"):
-                    length = int(line.split(b":")[1])
-            accepted.append(json.loads(answers.read(length)).get("accepted", 0))
 
 
 @contextmanager
 def _stack() -> Iterator[tuple[str, str]]:
     """A Postgres of our own and one feedback process: (its address, the database's)."""
-    directory = Path(tempfile.mkdtemp(prefix="attune-bench-"))
-    postgres = EmbeddedPostgres(directory / "postgres", free_port(), "attune-bench")
-    postgres.start()
-    try:
-        port = free_port()
-        settings = Settings(
-            database_url=postgres.url, secret="bench", bootstrap_key=KEY, port=port, log_level="warning"
-        )
-        migrate(settings)
-        with psycopg.connect(libpq_url(postgres.url)) as connection:
+    with installation() as settings:
+        database = libpq_url(settings.database_url)
+        with psycopg.connect(database) as connection:
             connection.execute("create table feedback.copied (like feedback.event including all)")
-        with _process(settings) as url:
-            yield url, libpq_url(postgres.url)
-    finally:
-        postgres.stop()
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-@contextmanager
-def _process(settings: Settings) -> Iterator[str]:
-    given = {name: value for name, value in os.environ.items() if not name.startswith("ATTUNE_")}
-    names = ("database_url", "secret", "bootstrap_key", "port", "log_level")
-    given |= {f"ATTUNE_{name.upper()}": str(getattr(settings, name)) for name in names}
-    process = subprocess.Popen([sys.executable, "-m", "services.feedback", "serve"], env=given)
-    url = f"http://127.0.0.1:{settings.port}"
-    try:
-        for _attempt in range(300):
-            try:
-                httpx.get(f"{url}/readyz").raise_for_status()
-                break
-            except httpx.HTTPError:
-                time.sleep(0.1)
-        else:
-            raise RuntimeError("feedback did not start")
-        yield url
-    finally:
-        process.terminate()
-        process.wait(20)
+        with service("feedback", settings) as serving:
+            yield serving.url, database

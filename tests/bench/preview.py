@@ -5,22 +5,15 @@ the catalogue, checking, compiling, counting. The floor is one statement that so
 write, over the same tables and indexes; both must come to the same figures.
 """
 
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from services.audience.actions.segments import preview
-from services.stack.postgres import EmbeddedPostgres, free_port
 from shared.contracts.segments import PreviewRequest
 from shared.db import connect, read_only
-from shared.migrate import migrate
-from shared.settings import Settings
+from tests.bench.installation import installation
 from tests.bench.row import Row, compare_times
 
 CUSTOMERS, EVENTS = 1_000_000, 10_000_000
@@ -167,27 +160,13 @@ SHAPES = (
 
 def run(size: float) -> list[Row]:
     """Measure every shape; `size` 1 is a million customers and ten million events."""
-    with _database() as settings:
+    with installation() as settings:
         fill(connect(settings.database_url, name="bench"), size)
         engine = connect(settings.database_of("audience"), name="bench")
         try:
             return [measure(engine, shape, size) for shape in SHAPES]
         finally:
             engine.dispose()
-
-
-@contextmanager
-def _database() -> Iterator[Settings]:
-    directory = Path(tempfile.mkdtemp(prefix="attune-bench-"))
-    server = EmbeddedPostgres(directory / "postgres", free_port(), "bench")
-    try:
-        server.start()
-        settings = Settings(database_url=server.url, secret="bench")
-        migrate(settings)
-        yield settings
-    finally:
-        server.stop()
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def fill(engine: sa.Engine, size: float) -> None:
