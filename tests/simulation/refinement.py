@@ -9,6 +9,7 @@ import gzip
 import os
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -114,9 +115,10 @@ def refined(shop: Shop, case: Case, *, honest: bool = True) -> Proposal:
     return refine(grow, confirm, question(shop, cost=case.cost, money=case.money))
 
 
-def mail_order(rows: list[dict[str, str]], seed: int) -> Shop:
-    """Real customers and visits with shuffled arms: whatever is found is chance. Halves are dealt anew as well."""
-    draw = np.random.default_rng(seed)
+def mail_order(path: Path) -> Shop:
+    """The real customers of the Hillstrom file with their visits, all in one half."""
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
     column = {
         name: np.array([row[name] for row in rows]) for name in ("zip_code", "channel", "mens", "womens", "newbie")
     }
@@ -130,15 +132,15 @@ def mail_order(rows: list[dict[str, str]], seed: int) -> Shop:
         kinds, position = np.unique(values, return_inverse=True)
         codings.append(Coding(name, "attribute", "category", values=tuple(map(str, kinds))))
         coded.append(position + 1)
-    arm = draw.permutation([ARM_OF[row["segment"]] for row in rows])
+    arm = np.array([ARM_OF[row["segment"]] for row in rows])
     visited = np.array([row["visit"] == "1" for row in rows])
-    return Shop(tuple(codings), np.column_stack(coded), arm, visited, visited * 1.0, draw.random(len(rows)) < 0.5)
+    return Shop(tuple(codings), np.column_stack(coded), arm, visited, visited * 1.0, np.ones_like(visited))
 
 
-def mail_order_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of the Hillstrom file."""
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+def shuffled(shop: Shop, seed: int) -> Shop:
+    """The same customers with shuffled arms and halves: whatever is found is chance."""
+    draw = np.random.default_rng(seed)
+    return shop._replace(arm=draw.permutation(shop.arm), grow=draw.random(len(shop.arm)) < 0.5)
 
 
 SHUFFLED = (
@@ -157,9 +159,9 @@ def _study(runs: int, seed: int) -> list[Result]:
     found = [_errors(case, case.shop, runs, seed) for case in SHUFFLED]
     path = Path(os.environ.get("ATTUNE_DATA", Path(__file__).resolve().parents[3] / "shared" / "data")) / MAIL_ORDER
     if path.exists():
-        rows = mail_order_rows(path)
-        case = Case("shuffled arms, real mail-order customers, visits", len(rows))
-        found.append(_errors(case, lambda each: mail_order(rows, each), runs, seed))
+        real = mail_order(path)
+        case = Case("shuffled arms, real mail-order customers, visits", len(real.arm))
+        found.append(_errors(case, partial(shuffled, real), runs, seed))
     return found
 
 

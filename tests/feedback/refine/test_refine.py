@@ -264,9 +264,9 @@ def test_shuffled_money_rarely_leads_to_a_proposal():
 
 
 def test_shuffled_real_customers_rarely_lead_to_a_proposal():
-    rows = simulated.mail_order_rows(real_data(simulated.MAIL_ORDER))
-    case = simulated.Case("real", len(rows))
-    found = [simulated.refined(simulated.mail_order(rows, seed), case).verdict for seed in range(8)]
+    real = simulated.mail_order(real_data(simulated.MAIL_ORDER))
+    case = simulated.Case("real", len(real.arm))
+    found = [simulated.refined(simulated.shuffled(real, seed), case).verdict for seed in range(8)]
     assert found.count(Verdict.PROPOSE) <= 2  # of 8 at most 3.04 % each: P(more than 2) < 0.2 %
 
 
