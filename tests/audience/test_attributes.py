@@ -4,7 +4,7 @@ import json
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.audience import catalogue as rules
@@ -148,6 +148,7 @@ values = {
 }
 
 
+@settings(deadline=None)
 @given(st.data(), st.sampled_from(list(values)), st.sampled_from(["mean", "median", "mode"]))
 def test_the_database_finds_the_same_statistic_as_python(owner_engine, data, kind, method):
     definition = NewAttribute(type=kind)
@@ -168,6 +169,7 @@ def test_the_database_finds_the_same_statistic_as_python(owner_engine, data, kin
 anything = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.dates().map(str)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(list(AttributeType)), anything)
 def test_whatever_a_check_accepts_it_accepts_again_unchanged(kind, value):
     check = rules.check_of(NewAttribute(type=kind))

@@ -3,7 +3,7 @@
 import hashlib
 
 import sqlalchemy as sa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.audience.draw import bound, held_out, lot
@@ -15,6 +15,7 @@ def test_a_lot_is_sha_256_over_seed_and_customer():
     assert lot("seed", "ada") == hashlib.sha256(b"seed\x1fada").digest()
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1, exclude_max=True), st.floats(0, 1, exclude_max=True))
 def test_a_larger_share_only_adds(one, other):
     assert (bound(one) <= bound(other)) == (int(one * 2**53) <= int(other * 2**53))
@@ -25,6 +26,7 @@ def test_a_share_of_all_lots_lies_below_its_bound():
     assert abs(below - 6000) < 4.5 * (20_000 * 0.3 * 0.7) ** 0.5
 
 
+@settings(deadline=None)
 @given(st.lists(ids, min_size=1, max_size=30, unique=True), ids)
 def test_the_database_and_python_draw_the_same_lots(audience_engine, customers, seed):
     statement = sa.text(
@@ -35,6 +37,7 @@ def test_the_database_and_python_draw_the_same_lots(audience_engine, customers, 
     assert found == [lot(seed, customer) for customer in customers]
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(ids, st.sampled_from(["north", "south", "west"]), max_size=200),
     st.floats(0, 0.99),

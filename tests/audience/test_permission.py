@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.audience.permission import Scope, Statement, permitted
@@ -92,6 +92,7 @@ def same_statement(one):
     return one[:5]
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(statements(), max_size=5, unique_by=same_statement), min_size=1, max_size=8), st.booleans())
 def test_the_database_decides_as_the_rule_says(owner_engine, people, from_feedback):
     """Whether the withdrawals stand in audience's record or still only in what feedback publishes."""

@@ -23,7 +23,7 @@ EXAMPLE = {
     "allowed": {"minimum": 0, "maximum": 120},
     "supplement": {"method": "median"},
 }
-NewBody = Annotated[NewAttribute, Body(examples=[EXAMPLE])]
+NewBody = Annotated[NewAttribute, Body(openapi_examples={"example": {"value": EXAMPLE}})]
 
 
 @router.get("")

@@ -22,7 +22,9 @@ EXAMPLE = {"key": "spring-sale", "name": "Spring sale", "channel": "email", "pur
 
 
 @router.post("", status_code=201, dependencies=[requires("audience:write")])
-def create_campaign(new: Annotated[NewCampaign, Body(examples=[EXAMPLE])], db: Tx, once: Once) -> Campaign:
+def create_campaign(
+    new: Annotated[NewCampaign, Body(openapi_examples={"example": {"value": EXAMPLE}})], db: Tx, once: Once
+) -> Campaign:
     """Create a campaign: what lists, experiments and events refer to."""
     return once(db, new, effect=lambda: actions.create(db, new), answer=Campaign)
 

@@ -1,5 +1,6 @@
 """What several endpoints need: settings, media types, transactions of their own, parameters in paths."""
 
+import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Annotated, Any, Literal
@@ -63,7 +64,7 @@ def bulk_body(row: dict[str, Any], example: dict[str, Any], csv: str | None = No
     """The description of a body that is a list of rows, NDJSON or (with `csv`, its example) CSV."""
     content: dict[str, Any] = {
         "application/json": {"schema": {"type": "array", "items": row}, "example": [example]},
-        "application/x-ndjson": {"schema": {"type": "string"}},
+        "application/x-ndjson": {"schema": {"type": "string"}, "example": json.dumps(example) + "\n"},
     }
     if csv is not None:
         content["text/csv"] = {"schema": {"type": "string"}, "example": csv}

@@ -39,7 +39,7 @@ CHECK = {"channel": "email", "purpose": "marketing", "customer_ids": ["c-42"]}
 def put_consent(
     customer_id: CustomerPath,
     channel: Channel,
-    statement: Annotated[ConsentStatement, Body(examples=[GRANT])],
+    statement: Annotated[ConsentStatement, Body(openapi_examples={"example": {"value": GRANT}})],
     db: Tx,
 ) -> Consent:
     """State a permission or a refusal on a channel; `*` is every channel. Nothing is overwritten: the newest holds."""
@@ -56,7 +56,7 @@ def list_consents(customer_id: CustomerPath, db: ReadTx, page: Paged) -> Page[Co
 
 @router.post("/suppressions", status_code=201, dependencies=[WRITE])
 def create_suppression(
-    new: Annotated[NewSuppression, Body(examples=[DO_NOT_CONTACT])], db: Tx, once: Once
+    new: Annotated[NewSuppression, Body(openapi_examples={"example": {"value": DO_NOT_CONTACT}})], db: Tx, once: Once
 ) -> Suppression:
     """Do not contact a customer, on one channel or at all, for ever or until a date."""
     return once(db, new, effect=lambda: actions.suppress(db, new), answer=Suppression)
@@ -73,7 +73,9 @@ def list_suppressions(
 
 @router.post("/send-checks")
 def check_sending(
-    asked: Annotated[SendCheckRequest, Body(examples=[CHECK])], db: ReadTx, settings: SettingsOf
+    asked: Annotated[SendCheckRequest, Body(openapi_examples={"example": {"value": CHECK}})],
+    db: ReadTx,
+    settings: SettingsOf,
 ) -> SendCheckAnswer:
     """Who of these (at most 1,000) may be sent to at this moment, and why the others may not."""
     return sending.check(db, asked, settings)

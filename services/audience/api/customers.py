@@ -30,7 +30,7 @@ CHANGE = {
 }
 CSV = "customer_id,age,city,email,consent.email.marketing\nc-42,34,Lyon,ada@example.com,granted\n"
 BODY = bulk_body(CustomerRow.model_json_schema(), {"customer_id": "c-42", **CHANGE}, CSV)
-Change = Annotated[PortraitChange, Body(examples=[CHANGE])]
+Change = Annotated[PortraitChange, Body(openapi_examples={"example": {"value": CHANGE}})]
 
 
 @router.post("/customers", openapi_extra=BODY, dependencies=[WRITE])
@@ -113,7 +113,10 @@ POINT: dict[str, Any] = {"handle": "crm:8812", "status": "active"}
 
 @router.put("/customers/{customer_id}/contact-points/{channel}", dependencies=[WRITE])
 def put_contact_point(
-    customer_id: CustomerPath, channel: Key, content: Annotated[ContactPointContent, Body(examples=[POINT])], db: Tx
+    customer_id: CustomerPath,
+    channel: Key,
+    content: Annotated[ContactPointContent, Body(openapi_examples={"example": {"value": POINT}})],
+    db: Tx,
 ) -> ContactPoint:
     """Say how a customer is reached on a channel: by the sending tool's own handle, or a keyed hash of the address."""
     return actions.put_contact_point(db, customer_id, channel, content)

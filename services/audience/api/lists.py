@@ -39,7 +39,10 @@ MEMBERS: dict[int | str, dict[str, Any]] = {
 
 @router.post("", status_code=201, dependencies=[WRITE])
 def create_target_list(
-    new: Annotated[NewTargetList, Body(examples=[EXAMPLE])], db: Tx, once: Once, settings: SettingsOf
+    new: Annotated[NewTargetList, Body(openapi_examples={"example": {"value": EXAMPLE}})],
+    db: Tx,
+    once: Once,
+    settings: SettingsOf,
 ) -> TargetList:
     """Freeze a list: a segment's members, screened, ranked, limited, with a holdout drawn. Or say what it would be.
 

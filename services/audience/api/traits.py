@@ -30,6 +30,8 @@ def put_traits(request: Request, begin: Begin) -> TraitsReport:
 
 
 @router.post("/traits:pull")
-def pull_traits(wanted: Annotated[TraitsPull, Body(examples=[PULL])], db: Tx) -> TraitsPulled:
+def pull_traits(
+    wanted: Annotated[TraitsPull, Body(openapi_examples={"example": {"value": PULL}})], db: Tx
+) -> TraitsPulled:
     """Take over, as a set, what a model run published. Doing it again changes nothing."""
     return actions.pull(db, wanted)

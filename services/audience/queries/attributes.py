@@ -3,26 +3,18 @@
 from datetime import datetime
 
 import sqlalchemy as sa
+from sqlmodel import col, select
 
 from services.audience.queries.parameters import with_json
+from services.audience.tables import AttributeRow
 from shared.contracts.audience import AttributeDefinition, AttributeDetail, NewAttribute, Scalar
 from shared.db import Db
 from shared.errors import NotFound
 from shared.pages import PageRequest
 
-COLUMNS = """a.name, a.type, a.unit, a.description, a.allowed, a.personal, a.supplement, a.fill_value,
-           a.created_at, a.updated_at"""
+AS_IT_IS = {"populate_existing": True}
+"""Rows are changed by statements the session does not see: read them again."""
 
-CATALOGUE = sa.text(f"select {COLUMNS} from audience.attribute as a")  # noqa: S608
-CATALOGUE_HELD = sa.text(f"select {COLUMNS} from audience.attribute as a for share")  # noqa: S608
-ONE = sa.text(f"select {COLUMNS} from audience.attribute as a where a.name = :name")  # noqa: S608
-PAGE = sa.text(f"""
-    select {COLUMNS}
-      from audience.attribute as a
-     where cast(:after as text) is null or a.name > :after
-     order by a.name
-     limit :limit
-""")  # noqa: S608
 UPSERT = with_json(
     sa.text("""
     insert into audience.attribute as a
@@ -39,7 +31,6 @@ UPSERT = with_json(
     "supplement",
     "fill_value",
 )
-LOCK = sa.text("select a.type, a.supplement from audience.attribute as a where a.name = :name for update")
 IN_USE = sa.text("select exists (select from audience.customer as c where jsonb_exists(c.attributes, :name))")
 COMPLETENESS = sa.text("""
     select count(*) as customers, count(*) filter (where jsonb_exists(c.attributes, :name)) as known
@@ -81,33 +72,37 @@ SET_FILL_VALUE = with_json(
 
 def catalogue(db: Db, *, held: bool = False) -> dict[str, AttributeDefinition]:
     """All attributes by name; `held`, they cannot change before the transaction ends."""
-    rows = db.execute(CATALOGUE_HELD if held else CATALOGUE)
-    return {row.name: AttributeDefinition.model_validate(dict(row._mapping)) for row in rows}
+    query = select(AttributeRow).with_for_update(read=True) if held else select(AttributeRow)
+    return {row.name: _message(row) for row in db.exec(query.execution_options(**AS_IT_IS))}
 
 
 def page(db: Db, wanted: PageRequest) -> list[AttributeDefinition]:
     """By name, one more than the page holds."""
-    after = wanted.after[0] if wanted.after else None
-    rows = db.execute(PAGE, {"after": after, "limit": wanted.limit + 1})
-    return [AttributeDefinition.model_validate(dict(row._mapping)) for row in rows]
+    query = select(AttributeRow).order_by(col(AttributeRow.name)).limit(wanted.limit + 1)
+    if wanted.after:
+        query = query.where(AttributeRow.name > wanted.after[0])
+    return [_message(row) for row in db.exec(query)]
 
 
 def detail(db: Db, name: str) -> AttributeDetail:
     """Raises `NotFound`."""
-    row = db.execute(ONE, {"name": name}).one_or_none()
+    query = select(AttributeRow).where(AttributeRow.name == name)
+    row = db.exec(query.execution_options(**AS_IT_IS)).one_or_none()
     if row is None:
         raise NotFound("There is no such attribute.")
     counted = db.execute(COMPLETENESS, {"name": name}).one()
     completeness = counted.known / counted.customers if counted.customers else None
-    return AttributeDetail.model_validate(
-        {**row._mapping, "customers": counted.customers, "known": counted.known, "completeness": completeness}
-    )
+    return AttributeDetail.model_validate({**row.model_dump(), **counted._mapping, "completeness": completeness})
 
 
-def lock(db: Db, name: str) -> NewAttribute | None:
-    """The type and supplement of an attribute that nobody else can change, or load values for, until the end."""
-    row = db.execute(LOCK, {"name": name}).one_or_none()
-    return None if row is None else NewAttribute.model_validate(dict(row._mapping))
+def lock(db: Db, name: str) -> AttributeDefinition | None:
+    """An attribute that nobody else can change, or load values for, until the transaction ends."""
+    row = db.exec(select(AttributeRow).where(AttributeRow.name == name).with_for_update()).one_or_none()
+    return None if row is None else _message(row)
+
+
+def _message(row: AttributeRow) -> AttributeDefinition:
+    return AttributeDefinition.model_validate(row.model_dump())
 
 
 def in_use(db: Db, name: str) -> bool:

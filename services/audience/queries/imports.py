@@ -7,19 +7,17 @@ from typing import Literal, NamedTuple
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlmodel import col, select
 
 from services.audience.queries.parameters import with_json
 from services.audience.screening import Refused
+from services.audience.tables import ImportRow
 from shared.contracts.audience import ImportReject, QualityReport, Refusal
 from shared.db import Db, copy_rows
 from shared.errors import NotFound
 from shared.pages import PageRequest
 
 Format = Literal["json", "ndjson", "csv"]
-
-COLUMNS = """i.id, i.kind, i.format, i.state, i.rows, i.accepted, i.rows - i.accepted as rejected,
-           i.accepted - i.customers as duplicates, i.customers, i.new_customers, i.reasons, i.supplemented, i.problem,
-           i.started_at, i.finished_at"""
 
 INSERT = sa.text("""
     insert into audience.import (id, kind, format, state, started_at)
@@ -47,14 +45,6 @@ ABANDON = sa.text("""
        set state = 'failed', problem = 'The load broke off.', finished_at = :now
      where i.state = 'running' and i.started_at < :before
 """)
-ONE = sa.text(f"select {COLUMNS} from audience.import as i where i.id = :id")  # noqa: S608
-PAGE = sa.text(f"""
-    select {COLUMNS}
-      from audience.import as i
-     where cast(:at as timestamptz) is null or (i.started_at, i.id) < (cast(:at as timestamptz), cast(:id as uuid))
-     order by i.started_at desc, i.id desc
-     limit :limit
-""")  # noqa: S608
 COPY_REJECTS = "copy audience.import_reject (import_id, row, ordinal, pointer, detail, content) from stdin"
 REJECTS = sa.text("""
     select r.row, r.ordinal, r.pointer, r.detail, r.content
@@ -97,17 +87,24 @@ def abandon(db: Db, before: datetime, now: datetime) -> None:
 
 def report(db: Db, load: UUID) -> QualityReport:
     """Raises `NotFound`."""
-    row = db.execute(ONE, {"id": load}).one_or_none()
+    row = db.exec(select(ImportRow).where(ImportRow.id == load)).one_or_none()
     if row is None:
         raise NotFound(f"There is no import {load}.")
-    return QualityReport.model_validate(dict(row._mapping))
+    return _message(row)
 
 
 def reports(db: Db, page: PageRequest) -> list[QualityReport]:
     """Newest first, one more than the page holds."""
-    at, last = page.after or (None, None)
-    rows = db.execute(PAGE, {"at": at, "id": last, "limit": page.limit + 1})
-    return [QualityReport.model_validate(dict(row._mapping)) for row in rows]
+    at, own = col(ImportRow.started_at), col(ImportRow.id)
+    query = select(ImportRow).order_by(at.desc(), own.desc()).limit(page.limit + 1)
+    if page.after:
+        query = query.where(sa.tuple_(at, own) < (datetime.fromisoformat(page.after[0]), UUID(page.after[1])))
+    return [_message(row) for row in db.exec(query)]
+
+
+def _message(row: ImportRow) -> QualityReport:
+    counted = {"rejected": row.rows - row.accepted, "duplicates": row.accepted - row.customers}
+    return QualityReport.model_validate({**row.model_dump(), **counted})
 
 
 def insert_rejects(db: Db, load: UUID, refused: Iterable[tuple[int, Refused]]) -> None:

@@ -5,31 +5,18 @@ from typing import NamedTuple
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert as insert_into
+from sqlmodel import col, select
 
 from services.audience.permission import Scope
 from services.audience.queries.parameters import with_json
+from services.audience.tables import TargetListRow
 from shared.contracts.base import JsonValue
-from shared.contracts.targeting import FunnelStep, ListMember, MemberChange, NewTargetList, TargetList
+from shared.contracts.targeting import FunnelStep, ListMember, ListState, MemberChange, NewTargetList, TargetList
 from shared.db import Db
 from shared.errors import NotFound
 from shared.pages import PageRequest
 
-CLAIM = with_json(
-    sa.text("""
-    insert into audience.target_list
-           (id, name, campaign, segment_id, segment_key, segment_version, definition, brand, channel, purpose, rank_by,
-            member_limit, strata, holdout_share, max_contacts, global_control_share, seed, as_of, built_at, expires_at)
-    values (:id, :name, :campaign, :segment_id, :segment_key, :segment_version, :definition, :brand, :channel, :purpose,
-            :rank_by, :limit, :strata, :holdout_share, :max_contacts, :global_control_share, :seed, :as_of, :built_at,
-            :expires_at)
-        on conflict (name) do nothing
- returning id
-"""),
-    "definition",
-    "rank_by",
-    "strata",
-    "max_contacts",
-)
 COMPLETE = with_json(
     sa.text("""
     update audience.target_list as l
@@ -38,21 +25,6 @@ COMPLETE = with_json(
 """),
     "funnel",
 )
-COLUMNS = """l.id, l.name, l.campaign, l.segment_id, l.segment_key, l.segment_version, l.brand, l.channel, l.purpose,
-           l.rank_by, l.member_limit as "limit", l.strata, l.holdout_share, l.max_contacts, l.global_control_share,
-           l.seed, l.as_of, l.known_at, l.count, l.held_out, l.digest, l.funnel, l.built_at, l.released_at,
-           l.expires_at,
-           case when l.expires_at <= :now then 'expired' when l.released_at is not null then 'released'
-                else 'built' end as state"""
-ONE = sa.text(f"select {COLUMNS} from audience.target_list as l where l.id = :id")  # noqa: S608
-PAGE = sa.text(f"""
-    select {COLUMNS}
-      from audience.target_list as l
-     where (cast(:name as text) is null or l.name = :name)
-       and (cast(:at as timestamptz) is null or (l.built_at, l.id) < (cast(:at as timestamptz), cast(:id as uuid)))
-     order by l.built_at desc, l.id desc
-     limit :limit
-""")  # noqa: S608
 RELEASE = sa.text("""
     update audience.target_list as l
        set released_at = :now
@@ -124,7 +96,9 @@ def claim(db: Db, claimed: Claim) -> bool:
     """Take the list's name; a build of the same name that is under way is waited for. False when it is taken."""
     row = {**claimed._asdict(), **claimed.scope._asdict(), **claimed.new.model_dump(mode="json", include=AS_ASKED)}
     del row["new"], row["scope"]
-    return db.execute(CLAIM, row).one_or_none() is not None
+    row["member_limit"] = row.pop("limit")
+    statement = insert_into(TargetListRow).values(row).on_conflict_do_nothing(index_elements=["name"])
+    return db.execute(statement.returning(col(TargetListRow.id))).one_or_none() is not None
 
 
 def complete(db: Db, list_id: UUID, funnel: list[FunnelStep], held_out: int, digest: str, known_at: datetime) -> None:
@@ -134,17 +108,29 @@ def complete(db: Db, list_id: UUID, funnel: list[FunnelStep], held_out: int, dig
 
 def target_list(db: Db, list_id: UUID, now: datetime) -> TargetList:
     """Raises `NotFound`."""
-    row = db.execute(ONE, {"id": list_id, "now": now}).one_or_none()
+    query = select(TargetListRow).where(TargetListRow.id == list_id)
+    row = db.exec(query.execution_options(populate_existing=True)).one_or_none()
     if row is None:
         raise NotFound(f"There is no target list {list_id}.")
-    return TargetList.model_validate(dict(row._mapping))
+    return _message(row, now)
 
 
 def target_lists(db: Db, page: PageRequest, name: str | None, now: datetime) -> list[TargetList]:
     """Newest first, one more than the page holds."""
-    at, last = page.after or (None, None)
-    rows = db.execute(PAGE, {"name": name, "at": at, "id": last, "limit": page.limit + 1, "now": now})
-    return [TargetList.model_validate(dict(row._mapping)) for row in rows]
+    at, own = col(TargetListRow.built_at), col(TargetListRow.id)
+    query = select(TargetListRow).order_by(at.desc(), own.desc()).limit(page.limit + 1)
+    if name is not None:
+        query = query.where(TargetListRow.name == name)
+    if page.after:
+        query = query.where(sa.tuple_(at, own) < (datetime.fromisoformat(page.after[0]), UUID(page.after[1])))
+    return [_message(row, now) for row in db.exec(query)]
+
+
+def _message(row: TargetListRow, now: datetime) -> TargetList:
+    built = ListState.RELEASED if row.released_at else ListState.BUILT
+    state = ListState.EXPIRED if row.expires_at <= now else built
+    told = row.model_dump(exclude={"definition", "member_limit"})
+    return TargetList.model_validate({**told, "limit": row.member_limit, "state": state})
 
 
 def release(db: Db, list_id: UUID, now: datetime) -> None:

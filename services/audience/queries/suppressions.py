@@ -4,32 +4,33 @@ from datetime import datetime
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlmodel import col, select
 
+from services.audience.tables import SuppressionRow
 from shared.contracts.permissions import NewSuppression, Suppression
 from shared.db import Db
 from shared.pages import PageRequest
 
-INSERT = sa.text("""
-    insert into audience.suppression (customer_id, id, channel, reason, ends_at, created_at)
-    values (:customer_id, :id, coalesce(:channel, '*'), :reason, :ends_at, :now)
-""")
-PAGE = sa.text("""
-    select s.id, s.customer_id, nullif(s.channel, '*') as channel, s.reason, s.ends_at, s.created_at
-      from audience.suppression as s
-     where (cast(:customer as text) is null or s.customer_id = :customer)
-       and (cast(:at as timestamptz) is null or (s.created_at, s.id) < (cast(:at as timestamptz), cast(:last as uuid)))
-     order by s.created_at desc, s.id desc
-     limit :limit
-""")
+EVERY_CHANNEL = "*"
 
 
 def insert(db: Db, suppression_id: UUID, new: NewSuppression, now: datetime) -> Suppression:
-    db.execute(INSERT, {"id": suppression_id, "now": now, **new.model_dump()})
+    row = {**new.model_dump(), "channel": new.channel or EVERY_CHANNEL, "id": suppression_id, "created_at": now}
+    db.execute(sa.insert(SuppressionRow).values(row))
     return Suppression(id=suppression_id, created_at=now, **new.model_dump())
 
 
 def suppressions(db: Db, page: PageRequest, customer_id: str | None) -> list[Suppression]:
     """Newest first, one more than the page holds."""
-    at, last = page.after or (None, None)
-    rows = db.execute(PAGE, {"customer": customer_id, "at": at, "last": last, "limit": page.limit + 1})
-    return [Suppression.model_validate(dict(row._mapping)) for row in rows]
+    at, own = col(SuppressionRow.created_at), col(SuppressionRow.id)
+    query = select(SuppressionRow).order_by(at.desc(), own.desc()).limit(page.limit + 1)
+    if customer_id is not None:
+        query = query.where(SuppressionRow.customer_id == customer_id)
+    if page.after:
+        query = query.where(sa.tuple_(at, own) < (datetime.fromisoformat(page.after[0]), UUID(page.after[1])))
+    return [_message(row) for row in db.exec(query)]
+
+
+def _message(row: SuppressionRow) -> Suppression:
+    channel = None if row.channel == EVERY_CHANNEL else row.channel
+    return Suppression.model_validate({**row.model_dump(), "channel": channel})
