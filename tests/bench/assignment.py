@@ -25,8 +25,8 @@ from tests.bench.row import RUNS, Row, from_pairs, seconds
 MEMBERS = 1_000_000
 SPLITS = ("hash", "exact")
 NOTES = {
-    "hash": "reads ids page by page, NumPy buckets; writing the rows holds it back",
-    "exact": "reads the list twice: an exact draw knows nobody's arm before it has seen all",
+    "hash": "fetching the ids costs about as much as writing the rows, the buckets a few per cent of it",
+    "exact": "the same, and the draw waits until it has seen the whole list",
 }
 CHUNK = 1 << 16
 LISTED = """
