@@ -7,6 +7,8 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+from tests.audience.targeting import person, segment_of
+
 CATALOGUE = {
     "age": {"type": "number", "unit": "years", "allowed": {"minimum": 0, "maximum": 120}},
     "city": {"type": "text"},
@@ -61,3 +63,11 @@ def everything_stored(owner_engine: sa.Engine) -> Callable[[], str]:
             )
 
     return read
+
+
+@pytest.fixture
+def crowd(audience, load, unique):
+    """Twenty customers who can be contacted, of ages 20 to 39, in a segment of their own; gives its key."""
+    load([person(f"{unique}-{i:02}", age=20 + i, city="Lyon" if i % 2 else "Porto") for i in range(20)])
+    definition = {"attribute": "city", "is": "in", "value": ["Lyon", "Porto"]}
+    return segment_of(audience, load, unique, definition)
