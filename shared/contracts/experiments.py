@@ -103,11 +103,11 @@ class ExperimentMetrics(Message):
 
     @model_validator(mode="after")
     def _each_once(self) -> "ExperimentMetrics":
-        if len(set(self.keys())) < len(self.keys()):
+        if len(set(self.names())) < len(self.names()):
             raise ValueError("a metric may be named only once")
         return self
 
-    def keys(self) -> list[str]:
+    def names(self) -> list[str]:
         return [self.primary, *self.secondary, *(guardrail.metric for guardrail in self.guardrails)]
 
     def measured(self, versions: Mapping[str, int]) -> list[FrozenMetric]:
