@@ -12,6 +12,7 @@ from tests.audience.targeting import person, segment_of
 CATALOGUE = {
     "age": {"type": "number", "unit": "years", "allowed": {"minimum": 0, "maximum": 120}},
     "city": {"type": "text"},
+    "crowd": {"type": "text"},
     "tier": {"type": "text", "allowed": ["gold", "silver"]},
     "newsletter": {"type": "boolean"},
     "born": {"type": "date"},
@@ -70,4 +71,4 @@ def crowd(audience, load, unique):
     """Twenty customers who can be contacted, of ages 20 to 39, in a segment of their own; gives its key."""
     load([person(f"{unique}-{i:02}", age=20 + i, city="Lyon" if i % 2 else "Porto") for i in range(20)])
     definition = {"attribute": "city", "is": "in", "value": ["Lyon", "Porto"]}
-    return segment_of(audience, load, unique, definition)
+    return segment_of(audience, unique, definition)

@@ -32,7 +32,7 @@ def test_the_funnel_says_what_each_step_took_away_and_adds_up(audience, load, un
         event(owner_engine, f"{unique}-tired", days_ago=days)
     event(owner_engine, f"{unique}-ok0", days_ago=1)
     event(owner_engine, f"{unique}-ok0", days_ago=30)
-    segment = segment_of(audience, load, unique, {"attribute": "city", "is": "eq", "value": "Lyon"})
+    segment = segment_of(audience, unique, {"attribute": "city", "is": "eq", "value": "Lyon"})
     built = build(audience, segment, unique, limit=5, holdout_share=0.4, max_contacts={"count": 2, "days": 7})
     assert [step["step"] for step in built["funnel"]] == STEPS
     counts = [step["count"] for step in built["funnel"]]
@@ -54,7 +54,7 @@ def test_members_come_in_the_order_of_their_rank_and_the_limit_cuts_it(audience,
 
 def test_rising_order_and_missing_values_last(audience, load, unique):
     load([person(f"{unique}-a", age=50), person(f"{unique}-b", age=None), person(f"{unique}-c", age=20)])
-    segment = segment_of(audience, load, unique, {"attribute": "city", "is": "eq", "value": "Lyon"})
+    segment = segment_of(audience, unique, {"attribute": "city", "is": "eq", "value": "Lyon"})
     built = build(audience, segment, unique, rank_by={"attribute": "age", "order": "ascending"})
     assert [member["customer_id"][-1] for member in members(audience, built)] == ["c", "a", "b"]
 
@@ -163,7 +163,7 @@ def test_a_service_message_bypasses_caps(audience, load, unique, owner_engine):
     consents = [{"channel": "email", "purpose": "service", "state": "granted", "source": "contract"}]
     load([person(unique, consents=consents)])
     event(owner_engine, unique, days_ago=1)
-    segment = segment_of(audience, load, unique, {"attribute": "city", "is": "eq", "value": "Lyon"})
+    segment = segment_of(audience, unique, {"attribute": "city", "is": "eq", "value": "Lyon"})
     campaign = {"key": unique, "name": "Recall", "channel": "email", "purpose": "service"}
     assert audience.post("/v1/campaigns", json=campaign).status_code == 201
     asked = {"name": unique, "segment_id": segment, "campaign": unique, "max_contacts": {"count": 1, "days": 7}}
