@@ -35,7 +35,7 @@ def test_published_views_are_the_ones_agreed(owner_engine: sa.Engine) -> None:
         rows = connection.exec_driver_sql("""
             select c.relname, obj_description(c.oid) as comment,
                    string_agg(
-                       format('  %s %s', a.attname, format_type(a.atttypid, a.atttypmod)), e'\\n' order by a.attnum
+                       '  ' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod), e'\\n' order by a.attnum
                    ) as columns
               from pg_class as c
               join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0
