@@ -57,7 +57,9 @@ AsOf = Annotated[Instant | None, Query(description="The moment of evaluation; no
 
 
 @router.post("/segments", status_code=201, dependencies=[WRITE])
-def create_segment(new: Annotated[NewSegment, Body(examples=[NEW])], db: Tx, once: Once) -> Segment:
+def create_segment(
+    new: Annotated[NewSegment, Body(openapi_examples={"example": {"value": NEW}})], db: Tx, once: Once
+) -> Segment:
     """Make a segment: a rule that says who is meant. What it names must exist and what it compares must fit."""
     return once(db, new, effect=lambda: actions.create(db, new), answer=Segment)
 
@@ -70,7 +72,8 @@ def list_segments(db: ReadTx, page: Paged) -> Page[Segment]:
 
 @router.post("/segments:preview")
 def preview_segment(
-    request: Annotated[PreviewRequest, Body(examples=[{"definition": DEFINITION}])], db: ReadTx
+    request: Annotated[PreviewRequest, Body(openapi_examples={"example": {"value": {"definition": DEFINITION}}})],
+    db: ReadTx,
 ) -> Preview:
     """Whom a definition would mean, in all and clause by clause; nothing is stored.
 
@@ -88,7 +91,10 @@ def get_segment(reference: Reference, db: ReadTx) -> Segment:
 
 @router.put("/segments/{reference}", dependencies=[WRITE])
 def revise_segment(
-    reference: Reference, revision: Annotated[Revision, Body(examples=[REVISION])], db: Tx, once: Once
+    reference: Reference,
+    revision: Annotated[Revision, Body(openapi_examples={"example": {"value": REVISION}})],
+    db: Tx,
+    once: Once,
 ) -> Segment:
     """Put a new version in force; old ones stay. The definition that is in force already changes nothing."""
     return once(db, revision, effect=lambda: actions.revise(db, reference, revision), answer=Segment)
@@ -138,7 +144,9 @@ def compare_segments(
 
 
 @router.post("/cutoffs", status_code=201, dependencies=[WRITE])
-def store_cutoff(new: Annotated[NewCutoff, Body(examples=[CUTOFF])], db: Tx, once: Once) -> Cutoff:
+def store_cutoff(
+    new: Annotated[NewCutoff, Body(openapi_examples={"example": {"value": CUTOFF}})], db: Tx, once: Once
+) -> Cutoff:
     """Store what the top share of customers reach in a trait now, for clauses such as `"cutoff": "monetary:top20"`."""
     return once(db, new, effect=lambda: actions.store_cutoff(db, new), answer=Cutoff)
 
