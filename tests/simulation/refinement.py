@@ -151,7 +151,7 @@ SHUFFLED = (
 )
 PLANTED_CASES = (
     Case("planted interaction, responses", 40_000, PLANTED),
-    Case("planted interaction, money, contact costs", 80_000, PLANTED, cost=0.4, money=True),
+    Case("planted interaction, money, contact costs", 100_000, PLANTED, cost=0.2, money=True),
 )
 
 
