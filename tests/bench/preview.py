@@ -92,11 +92,26 @@ SHAPES = (
                                 and e.occurred_at < :as_of
                               group by e.customer_id
                              having count(*) >= 2) as b on b.customer_id = c.customer_id
-                  left join (select distinct on (s.customer_id) s.customer_id, s.state = 'granted' as permits
-                               from audience.consent as s
-                              where s.brand in ('default', '*') and s.channel in ('email', '*')
-                                and s.purpose in ('marketing', '*') and s.at <= :as_of
-                              order by s.customer_id, s.at desc) as p on p.customer_id = c.customer_id
+                  left join (select distinct on (s.customer_id) s.customer_id, s.permits
+                               from (select n.customer_id, n.at,
+                                            cast(n.brand <> '*' as integer) + cast(n.channel <> '*' as integer)
+                                            + cast(n.purpose <> '*' as integer) as named,
+                                            n.state in ('granted', 'soft_opt_in', 'legitimate_interest')
+                                            and (n.expires_at is null or n.expires_at > :as_of) as permits
+                                       from audience.consent as n
+                                      where n.brand in ('default', '*') and n.channel in ('email', '*')
+                                        and n.purpose in ('marketing', '*')
+                                        and (n.at <= :as_of or n.state in ('denied', 'withdrawn'))
+                                      union all
+                                     select w.customer_id, w.at,
+                                            cast(w.brand is not null as integer) + cast(w.channel is not null as integer)
+                                            + cast(w.purpose is not null as integer) as named, false as permits
+                                       from published.feedback_withdrawals as w
+                                      where coalesce(w.brand, 'default') = 'default'
+                                        and coalesce(w.channel, 'email') = 'email'
+                                        and coalesce(w.purpose, 'marketing') = 'marketing') as s
+                              order by s.customer_id, s.at desc, s.named desc, s.permits) as p
+                         on p.customer_id = c.customer_id
                  where c.erased_at is null) as x
         """,
     ),

@@ -54,7 +54,7 @@ create table audience.consent (
     evidence    jsonb,
     expires_at  timestamptz,
     recorded_at timestamptz not null,
-    constraint consent_key primary key (customer_id, brand, channel, purpose, at, state),
+    constraint consent_key primary key (customer_id, brand, channel, purpose, at, state) include (expires_at),
     constraint only_refusals_cover_everything
         check (state in ('denied', 'withdrawn') or '*' not in (brand, channel, purpose))
 );

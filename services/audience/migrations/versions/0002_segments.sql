@@ -29,3 +29,6 @@ create table audience.cutoff (
     customers bigint not null,
     constraint cutoff_key primary key (trait, name, at)
 );
+
+-- A preview groups by this expression; knowing that it has 16 values lets Postgres share the counting.
+create statistics audience.customer_bucket on (hashtext(customer_id) & 15), (erased_at is null) from audience.customer;

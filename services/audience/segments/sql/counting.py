@@ -20,7 +20,6 @@ from shared.contracts.clauses import All, AttributeClause, Clause, Not, TraitCla
 from shared.contracts.comparisons import COMPLEMENTS
 
 GROUPED = 8  # leaves at most that customers are grouped by: 256 groups, times the buckets
-BUCKETS = 4  # bits of a hash of the id: the first id of each of the 16 buckets makes the sample
 SAMPLE = 20
 
 
@@ -62,10 +61,9 @@ class Preview:
 
     def _by_group(self, everyone: Universe, columns: dict[str, Condition]) -> sa.Select[Any]:
         """Rows: (customers, first of them, *what the leaves say)."""
-        hashed = sa.func.hashtext(everyone.customer_id)
-        bits = [hashed.op("&")(sa.literal_column(str(1 << bit))) != sa.literal_column("0") for bit in range(BUCKETS)]
         keys = list(columns.values())
-        return everyone.select(sa.func.count(), sa.func.min(everyone.customer_id), *keys).group_by(*keys, *bits)
+        select = everyone.select(sa.func.count(), sa.func.min(everyone.customer_id), *keys)
+        return select.group_by(*keys, _bucket(everyone.customer_id))
 
     def _one_by_one(self, everyone: Universe, columns: dict[str, Condition]) -> sa.Select[Any]:
         """Rows: (customers, first of them, whether they are meant, *figures)."""
@@ -77,10 +75,9 @@ class Preview:
         conditions = [_holding(node, said) for node in self._nodes]
         conditions += [sa.and_(_holding(node, said), said[f"{leaf.path}?"]) for node, leaf in self._lacking]
         meant = conditions[0]
-        hashed = sa.func.hashtext(inner.c.customer_id).op("&")(sa.literal_column(str((1 << BUCKETS) - 1)))
         figures: list[Any] = [sa.func.count(), sa.func.min(inner.c.customer_id), meant]
         figures += [sa.func.count().filter(condition) for condition in conditions]
-        return sa.select(*figures).group_by(meant, hashed)
+        return sa.select(*figures).group_by(meant, _bucket(inner.c.customer_id))
 
     def tally(self, rows: Iterable[Sequence[Any]]) -> Tally:
         """The figures of all clauses from the rows of `select`."""
@@ -101,6 +98,11 @@ class Preview:
         figures = [row[0] * holds[node.path] for node in self._nodes]
         figures += [row[0] * (holds[node.path] and said[f"{leaf.path}?"]) for node, leaf in self._lacking]
         return holds[""], figures
+
+
+def _bucket(customer_id: sa.ColumnElement[str]) -> sa.ColumnElement[int]:
+    """One of 16 parts of all customers, whose first members make the sample. Postgres keeps statistics of it."""
+    return sa.func.hashtext(customer_id).op("&")(sa.literal_column("15"))
 
 
 def _leaf_that_may_lack(node: Node) -> Node | None:

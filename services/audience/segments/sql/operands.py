@@ -78,16 +78,31 @@ def possibly(operand: Operand, operator: Operator, value: Any, moment: Moment) -
 
 
 def _of_json(operand: JsonOperand, operator: Operator, value: Any) -> Condition:
+    """Postgres decides from left to right: what is cheap and seldom true first, the type of the value after it."""
     typed = sa.func.jsonb_typeof(operand.json) == _JSON_TYPES[operand.kind]
     if operator in OF_TEXT:
-        return sa.and_(typed, _of_text(operand.text, operator, value))
-    if operator is Operator.EQ:
-        return operand.json == _json(value)
+        return sa.and_(_of_text(operand.text, operator, value), typed)
+    if operand.kind is AttributeType.NUMBER:
+        return _of_number(operand.json, operator, value, typed)
     if operator is Operator.IN:
-        return operand.json == sa.any_(sa.bindparam(None, value, type_=ARRAY(JSONB())))
-    if operator is Operator.BETWEEN:  # only numbers lie between two numbers
-        return operand.json.between(_json(value[0]), _json(value[1]))
-    return sa.and_(typed, _ordered(operator, operand.json, _json(value)))
+        return sa.and_(_among(operand.text, [_text(item) for item in value], sa.Text()), typed)
+    return sa.and_(operand.text == _text(value), typed)
+
+
+def _of_number(number: Expression, operator: Operator, value: Any, typed: Condition) -> Condition:
+    """Numbers are compared as `jsonb`, exactly and without a cast that could fail; other types sort apart from them."""
+    if operator is Operator.EQ:
+        return number == _json(value)
+    if operator is Operator.IN:
+        return _among(number, value, JSONB())
+    if operator is Operator.BETWEEN:
+        return number.between(_json(value[0]), _json(value[1]))
+    return sa.and_(_ordered(operator, number, _json(value)), typed)
+
+
+def _text(value: Any) -> str:
+    """A scalar as `->>` gives it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _json(value: Any) -> Expression:

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.dialects.postgresql import aggregate_order_by, distinct_on
 
 from services.audience.segments.catalogue import EVENT_FIELDS, Catalogue
 from services.audience.segments.measures import ZERO_WITHOUT_EVENTS, comparison, measure_type, measured_field
@@ -133,44 +133,35 @@ def consent_set(clause: ConsentClause, as_of: datetime) -> CustomerSet:
 
     Of several at the same time the narrower decides, and of those one that does not permit. A refusal holds at once,
     even when the clock that stamped it runs ahead. Who never said anything is `unknown`, and not among the rows.
-    All this is one number for each statement, whose greatest says the state in its last bits: no sorting.
     """
     said = sa.union_all(_stated(clause, as_of), _withdrawn(clause)).subquery("said")
-    decided = sa.func.max(said.c.weight).op("&")(sa.literal_column(str(_STATES - 1)))
-    wanted = decided.in_([_code(state) for state in clause.state])
+    narrowest = (said.c.customer_id, said.c.at.desc(), said.c.named.desc(), said.c.permits, said.c.state.desc())
+    deciding = sa.select(said.c.customer_id, said.c.state).ext(distinct_on(said.c.customer_id)).order_by(*narrowest)
+    decided = deciding.subquery("decided")
+    wanted = decided.c.state.in_([_code(state) for state in clause.state])
     inverted = ConsentState.UNKNOWN in clause.state
-    select = sa.select(said.c.customer_id).group_by(said.c.customer_id).having(sa.not_(wanted) if inverted else wanted)
-    return CustomerSet(select, inverted)
-
-
-_STATES = 8
-_MICROSECONDS = 1_000_000
+    return CustomerSet(sa.select(decided.c.customer_id).where(sa.not_(wanted) if inverted else wanted), inverted)
 
 
 def _code(state: ConsentState) -> int:
     return list(ConsentState).index(state)
 
 
-def _weight(at: Expression, named: Expression, permits: Condition, code: Expression) -> Expression:
-    """When it was said, how narrowly (0 to 3), whether it does not permit, and the state: most telling bits first."""
-    when = sa.cast(sa.extract("epoch", at) * _MICROSECONDS, sa.BigInteger())
-    refuses = sa.case((permits, 0), else_=1)
-    return (((when * 4 + named) * 2 + refuses) * _STATES + code).label("weight")
-
-
 def _stated(clause: ConsentClause, as_of: datetime) -> sa.Select[Any]:
     scope = {"brand": clause.brand, "channel": clause.consent, "purpose": clause.purpose}
-    named: Expression = sum((sa.case((consent.c[name] == EVERY, 0), else_=1) for name in scope), sa.literal_column("0"))
+    narrowness = [sa.case((consent.c[name] == EVERY, 0), else_=1) for name in scope]
     permitting = consent.c.state.in_([state.value for state in PERMITTING])
     expired = sa.and_(permitting, consent.c.expires_at <= as_of)
-    states = sorted(ConsentState, key=lambda state: state is not ConsentState.GRANTED)  # the commonest first
-    code = sa.case(
-        (expired, _code(ConsentState.EXPIRED)),
-        *((consent.c.state == state.value, _code(state)) for state in states),
-    )
-    permits = sa.and_(permitting, expired.is_not(sa.true()))
+    commonest_first = sorted(ConsentState, key=lambda state: state is not ConsentState.GRANTED)
+    codes = [(consent.c.state == state.value, _code(state)) for state in commonest_first]
     refusals = [state.value for state in ConsentState if state.refuses]
-    return sa.select(consent.c.customer_id, _weight(consent.c.at, named, permits, code)).where(
+    return sa.select(
+        consent.c.customer_id,
+        consent.c.at,
+        _sum(narrowness).label("named"),
+        sa.and_(permitting, expired.is_not(sa.true())).label("permits"),
+        sa.case((expired, _code(ConsentState.EXPIRED)), *codes).label("state"),
+    ).where(
         *(consent.c[name].in_([asked, EVERY]) for name, asked in scope.items()),
         sa.or_(consent.c.at <= as_of, consent.c.state.in_(refusals)),
     )
@@ -179,10 +170,16 @@ def _stated(clause: ConsentClause, as_of: datetime) -> sa.Select[Any]:
 def _withdrawn(clause: ConsentClause) -> sa.Select[Any]:
     """What feedback heard, which is in force before audience has it on its own record."""
     scope = {"brand": clause.brand, "channel": clause.consent, "purpose": clause.purpose}
-    named: Expression = sum(
-        (sa.case((withdrawal.c[name].is_(None), 0), else_=1) for name in scope), sa.literal_column("0")
-    )
-    withdrawn: Expression = sa.literal_column(str(_code(ConsentState.WITHDRAWN)))
-    return sa.select(withdrawal.c.customer_id, _weight(withdrawal.c.at, named, sa.false(), withdrawn)).where(
-        *(sa.or_(withdrawal.c[name].is_(None), withdrawal.c[name] == asked) for name, asked in scope.items())
-    )
+    narrowness = [sa.case((withdrawal.c[name].is_(None), 0), else_=1) for name in scope]
+    return sa.select(
+        withdrawal.c.customer_id,
+        withdrawal.c.at,
+        _sum(narrowness).label("named"),
+        sa.false().label("permits"),
+        sa.literal(_code(ConsentState.WITHDRAWN), sa.Integer).label("state"),
+    ).where(*(sa.or_(withdrawal.c[name].is_(None), withdrawal.c[name] == asked) for name, asked in scope.items()))
+
+
+def _sum(parts: list[sa.Case[int]]) -> Expression:
+    first, second, third = parts
+    return first + second + third
