@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from pydantic import ValidationError
@@ -13,6 +14,7 @@ from shared.contracts.permissions import ConsentStatement, ContactStatus, NewCon
 from shared.errors import FieldError
 
 REASONS_OF_A_ROW = 20
+CLOCK_TOLERANCE = timedelta(hours=24)
 _NUMBER = re.compile(r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?$", re.ASCII)
 
 
@@ -44,13 +46,16 @@ class Refused(NamedTuple):
 
 
 class Screen:
-    """Screens rows against a catalogue. `hashed` is the keyed hash of any text, `secret` keys the addresses."""
+    """Screens rows against a catalogue at `now`. `hashed` gives the keyed hash of any text, `secret` keys addresses."""
 
-    def __init__(self, catalogue: Mapping[str, NewAttribute], secret: str, hashed: Callable[[str], str]) -> None:
+    def __init__(
+        self, catalogue: Mapping[str, NewAttribute], secret: str, hashed: Callable[[str], str], now: datetime
+    ) -> None:
         self._catalogue = catalogue
         self._checks: dict[str, Check] = checks_of(catalogue)
         self._secret = secret
         self._hashed = hashed
+        self._now = now
 
     def row(self, raw: object) -> Screened | Refused:
         """One row of a load, as JSON gave it."""
@@ -74,7 +79,7 @@ class Screen:
         attributes, wrong_attributes = self._attributes(row.attributes)
         points, wrong_addresses = self._points(row)
         quoted = [
-            error for index, one in enumerate(row.consents) for error in told_addresses(one, f"/consents/{index}")
+            error for index, one in enumerate(row.consents) for error in faults(one, self._now, f"/consents/{index}")
         ]
         return attributes, points, wrong_attributes + wrong_addresses + quoted
 
@@ -159,14 +164,20 @@ class Screen:
         return None if value is None else f"hashed:{self._hashed(str(value).strip())}"
 
 
-def told_addresses(consent: ConsentStatement, place: str = "") -> list[FieldError]:
-    """Where a statement about permission quotes an address; `place` points at the statement."""
-    fields = {"source": consent.source, "wording": consent.wording, "evidence": consent.evidence}
-    return [
+def faults(statement: ConsentStatement, now: datetime, place: str = "") -> list[FieldError]:
+    """What is wrong with a statement about permission at `now`; `place` points at the statement.
+
+    It must not quote an address, nor come from the future: it would outlast every later one.
+    """
+    fields = {"source": statement.source, "wording": statement.wording, "evidence": statement.evidence}
+    found = [
         FieldError(f"{place}/{field}", "must not hold an e-mail address or telephone number")
         for field, value in fields.items()
         if any(holds_contact_data(text) for text in _texts(value))
     ]
+    if statement.at is not None and statement.at > now + CLOCK_TOLERANCE:
+        found.append(FieldError(f"{place}/at", "must not lie more than a day ahead"))
+    return found
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -58,7 +58,11 @@ class ConsentStatement(Message):
 
 
 class NewConsent(ConsentStatement):
-    """A statement about permission on a channel; a refusal without `channel` covers every channel."""
+    """A statement about permission on a channel; a refusal without `channel` covers every channel.
+
+    A load repeats what its source once knew: without `at`, only a refusal counts against what was said since, anything
+    else is taken only where nothing was said.
+    """
 
     channel: Key | None = None
 

@@ -165,7 +165,7 @@ class TargetList(Message):
 
 
 class ListMember(Message):
-    """One member. `features` are attributes and traits as they were at the list's `as_of`, by name."""
+    """One member. `features` are attributes (not personal ones) and traits as they were at `as_of`, by name."""
 
     customer_id: str
     rank: int

@@ -141,6 +141,20 @@ def test_a_large_load_fills_its_gaps_with_what_it_brought(audience, load, unique
     assert audience.get(f"/v1/customers/{unique}-0").json()["filled"][age] == 2999
 
 
+def test_the_first_known_value_fills_the_gaps_that_waited_for_it(audience, load, work, unique):
+    tier, age = f"tier_{unique}", f"age_{unique}"
+    declared(audience, tier, type="text", supplement={"method": "mode"})
+    declared(audience, age, type="number", supplement={"method": "mean"})
+    load([{"customer_id": f"{unique}-gap"}])
+    assert tier not in audience.get(f"/v1/customers/{unique}-gap").json()["filled"]
+    report = load([{"customer_id": f"{unique}-1", "attributes": {tier: "gold"}}, {"customer_id": f"{unique}-2"}])
+    assert report["supplemented"][tier] == 1
+    assert audience.get(f"/v1/customers/{unique}-gap").json()["filled"][tier] == "gold"
+    audience.put(f"/v1/customers/{unique}-3", json={"attributes": {age: 7}})
+    work("audience")
+    assert audience.get(f"/v1/customers/{unique}-gap").json()["filled"][age] == 7
+
+
 values = {
     AttributeType.NUMBER: st.integers(-1000, 1000) | st.floats(-1e6, 1e6),
     AttributeType.TEXT: st.sampled_from(["b", "a", "B", "é", "10", "9"]),

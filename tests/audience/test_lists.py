@@ -169,3 +169,10 @@ def test_a_service_message_bypasses_caps(audience, load, unique, owner_engine):
     asked = {"name": unique, "segment_id": segment, "campaign": unique, "max_contacts": {"count": 1, "days": 7}}
     built = audience.post("/v1/target-lists", json=asked).json()
     assert (built["count"], built["purpose"], built["channel"]) == (1, "service", "email")
+
+
+def test_personal_attributes_are_no_features(audience, load, unique):
+    load([person(f"{unique}-1", attributes={"age": 30, "surname": "Quatermain", "crowd": unique, "city": "Lyon"})])
+    segment = segment_of(audience, unique, {"attribute": "city", "is": "eq", "value": "Lyon"})
+    features = members(audience, build(audience, segment, unique))[0]["features"]
+    assert features == {"age": 30, "crowd": unique, "city": "Lyon"}

@@ -5,6 +5,8 @@ import json
 
 import pytest
 
+from services.audience.actions.reading import Line, in_chunks
+
 
 def reasons(report):
     return {(reason["pointer"], reason["detail"]): reason["rows"] for reason in report["reasons"]}
@@ -103,7 +105,7 @@ def test_no_address_personal_value_or_undeclared_value_is_stored(load, unique, e
             {"customer_id": f"{unique}-1", "identities": {"email": mails[0], "phone": phones[0]}},
             {"customer_id": f"{unique}-2", "identities": {"email": mails[1], "phone": "nonsense 0612349999"}},
             {"customer_id": mails[2], "attributes": {"age": 1}},
-            {"customer_id": f"{unique}-3", "attributes": {"city": mails[3], "surname": "Quatermain"}},
+            {"customer_id": f"{unique}-3", "attributes": {"city": mails[3], "surname": f"Quatermain {unique}"}},
             {"customer_id": f"{unique}-4", "attributes": {"hobby": f"collects {unique}-stamps", "age": 4e9}},
             {"customer_id": f"{unique}-5", "attributes": {"age": 33612345678, "tier": phones[1]}},
             {"customer_id": f"{unique}-6", mails[4]: 1, "attributes": {mails[5]: 1}},
@@ -120,12 +122,13 @@ def test_no_address_personal_value_or_undeclared_value_is_stored(load, unique, e
                 ],
             },
             {"customer_id": f"{unique}-8", "contact_points": [{"channel": "push", "handle": mails[7]}]},
-            {"customer_id": f"{unique}-9", "attributes": {"age": "old", "surname": "Allan"}},
+            {"customer_id": f"{unique}-9", "attributes": {"age": "old", "surname": f"Allan {unique}"}},
         ]
     )
     stored = everything_stored()
     assert f"{unique}-1" in stored
-    hidden = [*mails, *phones, "612345678", "698765432", "912345678", "0612349999", "stamps", "Quatermain", "Allan"]
+    hidden = [*mails, *phones, "612345678", "698765432", "912345678", "0612349999", f"{unique}-stamps"]
+    hidden += [f"Quatermain {unique}", f"Allan {unique}"]
     assert [one for one in hidden if one in stored or one.upper() in stored.upper()] == []
 
 
@@ -137,6 +140,24 @@ def test_a_file_without_its_header_leaks_nothing(audience, catalogue, unique, ev
     assert answer.status_code == 422
     assert mail not in answer.text
     assert mail not in everything_stored()
+
+
+@pytest.mark.parametrize(
+    "line", ['{{"{0}": "\\ud800"}}', '{{"attributes": {{"{0}": NaN}}}}', '{{"{0}": {{"{0}": [1]}}}}', "{0}"]
+)
+def test_an_address_in_the_name_of_a_broken_field_is_hidden(audience, load, unique, everything_stored, line):
+    mail = f"ada.{unique}@example.com"
+    report = load([line.format(mail)])
+    assert report["rejected"] == 1
+    told = json.dumps(report) + audience.get(f"/v1/imports/{report['id']}/rejects").text
+    assert mail not in told + everything_stored()
+
+
+def test_chunks_are_bounded_by_rows_and_by_bytes():
+    short = [len(chunk) for chunk in in_chunks((number, Line(b"{}")) for number in range(12_000))]
+    assert short == [5000, 5000, 2000]
+    long = [len(chunk) for chunk in in_chunks((number, Line(b"x" * 1_000_000)) for number in range(12))]
+    assert long == [5, 5, 2]
 
 
 def test_an_address_reaches_its_channels(audience, load, unique):

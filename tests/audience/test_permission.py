@@ -138,6 +138,7 @@ def test_the_same_statement_again_changes_nothing(audience, load, unique):
         ("email", {"state": None}, "/state"),
         ("email", {"at": "2024-01-01T00:00:00"}, "/at"),
         ("email", {"at": "9999-12-31T00:00:00Z"}, "/at"),
+        ("email", {"at": "2199-01-01T00:00:00Z"}, "/at"),
         ("email", {"source": ""}, "/source"),
         ("email", {"source": "told by ada@example.com"}, "/source"),
         ("email", {"evidence": {"from": "ada@example.com"}}, "/evidence"),
@@ -160,3 +161,24 @@ def test_a_statement_that_makes_no_sense_is_refused_at_its_field(audience, load,
 def test_permission_of_an_unknown_customer_is_not_found(audience, unique):
     assert audience.put(f"/v1/customers/{unique}/consents/email", json=GRANT).status_code == 404
     assert audience.get(f"/v1/customers/{unique}/consents").status_code == 404
+
+
+def test_a_permission_that_a_load_repeats_does_not_bring_back_what_was_withdrawn(audience, load, unique, owner_engine):
+    consent = {"channel": "email", "purpose": "marketing", "state": "granted", "source": "crm"}
+    again = [{"customer_id": unique, "consents": [consent]}, {"customer_id": f"{unique}-2", "consents": [consent]}]
+    load(again)
+    withdrawal = {"state": "withdrawn", "source": "telephone", "purpose": "marketing"}
+    audience.put(f"/v1/customers/{unique}/consents/email", json=withdrawal)
+    with owner_engine.begin() as connection:
+        row = {**Statement(None, None, None, NO, datetime.now(UTC))._asdict(), "customer": f"{unique}-2", "event": "e"}
+        connection.execute(WITHDRAW, row)
+    load(again)
+    body = {"customer_ids": [unique, f"{unique}-2"], "channel": "email", "purpose": "marketing"}
+    point = [{"channel": "email", "handle": "h"}]
+    load([{"customer_id": one, "contact_points": point} for one in body["customer_ids"]])
+    assert [one["reason"] for one in audience.post("/v1/send-checks", json=body).json()["checks"]] == [
+        "not permitted"
+    ] * 2
+    now = datetime.now(UTC).isoformat()
+    load([{"customer_id": one, "consents": [consent | {"at": now}]} for one in body["customer_ids"]])
+    assert [one["sendable"] for one in audience.post("/v1/send-checks", json=body).json()["checks"]] == [True, True]

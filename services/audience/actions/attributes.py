@@ -55,6 +55,11 @@ def fill_values(catalogue: dict[str, AttributeDefinition]) -> dict[str, Scalar]:
     return {name: one.fill_value for name, one in catalogue.items() if one.fill_value is not None and one.supplement}
 
 
+def awaiting_values(catalogue: dict[str, AttributeDefinition]) -> set[str]:
+    """Attributes whose gaps wait for a first known value."""
+    return {name for name, one in catalogue.items() if one.supplement is not None and one.fill_value is None}
+
+
 def fill_gaps(db: Db) -> int:
     """Compute fill values anew and fill everybody's gaps with them; gives how many customers changed."""
     loading.be_patient(db)

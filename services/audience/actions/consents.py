@@ -6,7 +6,7 @@ from services.audience.identity import holds_contact_data
 from services.audience.queries import arrivals, customers
 from services.audience.queries import permission as queries
 from services.audience.queries import suppressions as suppression_queries
-from services.audience.screening import told_addresses
+from services.audience.screening import faults
 from shared.contracts.permissions import Consent, ConsentStatement, NewSuppression, Suppression
 from shared.db import Db, new_id
 from shared.errors import FieldError, Invalid
@@ -21,21 +21,22 @@ def state(db: Db, customer_id: str, channel: str, statement: ConsentStatement) -
 
     The same statement again (scope, instant and state) changes nothing. Raises `NotFound`, `Invalid`.
     """
-    every = channel == EVERY_CHANNEL
-    wrong = told_addresses(statement)
+    every, now = channel == EVERY_CHANNEL, datetime.now(UTC)
+    wrong = faults(statement, now)
     if every and not statement.state.refuses:
         wrong.append(FieldError("/state", "only a refusal (`denied`, `withdrawn`) may cover every channel"))
     if wrong:
         raise Invalid("The statement breaks a rule.", wrong)
     customers.portrait(db, customer_id)
-    return queries.record(db, customer_id, None if every else channel, statement, datetime.now(UTC))
+    return queries.record(db, customer_id, None if every else channel, statement, now)
 
 
 def take_withdrawals(db: Db) -> None:
     """Make feedback's withdrawals part of audience's own record. They were in force before."""
     read = arrivals.window(db, WITHDRAWALS)
     taken = queries.take_withdrawals(db, read.low, read.high, datetime.now(UTC))
-    arrivals.move(db, WITHDRAWALS, read)
+    if taken:  # an idle tick writes nothing
+        arrivals.move(db, WITHDRAWALS, read)
     batches, age = arrivals.waiting(db, read.high)
     ARRIVAL_PENDING.labels("audience", WITHDRAWALS).set(batches)
     ARRIVAL_LAG.labels("audience", WITHDRAWALS).set(age)

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from services.audience.actions.attributes import fill_values
+from services.audience.actions.attributes import SUPPLEMENT_JOB, awaiting_values, fill_values
 from services.audience.actions.imports import screen_of
 from services.audience.identity import holds_contact_data
 from services.audience.queries import attributes, loading
@@ -12,6 +12,7 @@ from shared.contracts.audience import Portrait, PortraitChange
 from shared.contracts.permissions import ContactPoint, ContactPointContent
 from shared.db import Db
 from shared.errors import FieldError, Invalid, NotFound
+from shared.jobs import enqueue
 
 NO_ADDRESS = "must not be an e-mail address or telephone number"
 
@@ -39,6 +40,8 @@ def _write(db: Db, customer_id: str, change: PortraitChange, secret: str) -> Por
     row = Screened(customer_id, kept, change.profiling, points, change.consents)
     loading.write(db, [row], datetime.now(UTC))
     loading.fill(db, fill_values(catalogue))
+    if not awaiting_values(catalogue).isdisjoint(kept):
+        enqueue(db, SUPPLEMENT_JOB, {})
     return queries.portrait(db, customer_id)
 
 

@@ -1,77 +1,32 @@
 """Bulk loads: read, screen, write chunk by chunk, report. A bad row never costs the good ones."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
 
 from services.audience.actions import attributes
+from services.audience.actions.reading import Cells, Line, Numbered, Row, in_chunks
 from services.audience.queries import attributes as catalogue_queries
 from services.audience.queries import imports as queries
 from services.audience.queries import loading
 from services.audience.screening import Refused, Screen, Screened, from_csv
-from shared.bodies import chunked, csv_rows, ndjson_lines, parse_json
 from shared.contracts.audience import NewAttribute, QualityReport, Refusal
 from shared.db import Db, new_id
-from shared.errors import DomainError, FieldError, Invalid, Unreadable
+from shared.errors import DomainError, FieldError
 from shared.hashing import keyed_hash
 from shared.telemetry import log
 
-CHUNK = 5000
 MOST_REASONS = 100
 ABANDONED_AFTER = timedelta(hours=24)
-
-
-class Unparsed(NamedTuple):
-    """A row that is not even JSON, and why."""
-
-    error: FieldError
-
-
-class Cells(NamedTuple):
-    """A row of a CSV file, by column."""
-
-    values: Mapping[str, str]
-
 
 Begin = Callable[[], AbstractContextManager[Db]]
 """Begins a writing transaction."""
 
-Numbered = tuple[int, object]
-"""(row number from 1, what was read: JSON, `Unparsed` or `Cells`)."""
-
-
-def rows_of(format_: queries.Format, chunks: Iterable[bytes]) -> Iterator[Numbered]:
-    """The rows of a body. Raises `Unreadable` and `Invalid` for a body that has no rows to judge one by one."""
-    if format_ == "csv":
-        return _cells(chunks)
-    if format_ == "ndjson":
-        return ((number, _parsed(line)) for number, line in ndjson_lines(chunks))
-    listed = parse_json(b"".join(chunks))
-    if not isinstance(listed, list):
-        raise Invalid("The body must be a list of rows.", [FieldError("", "must be a list")])
-    return iter(enumerate(listed, 1))
-
-
-def _cells(chunks: Iterable[bytes]) -> Iterator[Numbered]:
-    for number, row in csv_rows(chunks):
-        if number == 1 and "customer_id" not in row:
-            raise Invalid("The CSV has no column `customer_id`.", [FieldError("", "no column customer_id")])
-        yield number, Cells(row)
-
-
-def _parsed(line: bytes) -> object:
-    try:
-        return parse_json(line)
-    except (Unreadable, Invalid) as error:
-        place = error.errors[0].pointer if error.errors else ""
-        return Unparsed(FieldError(place, error.detail.replace("The body", "The row")))
-
 
 def screen_of(catalogue: Mapping[str, NewAttribute], secret: str) -> Screen:
     """The screen for rows of this catalogue; `secret` keys all hashes."""
-    return Screen(catalogue, secret, lambda text: keyed_hash(secret, text).hex()[:32])
+    return Screen(catalogue, secret, lambda text: keyed_hash(secret, text).hex()[:32], datetime.now(UTC))
 
 
 class Load:
@@ -103,34 +58,36 @@ class Load:
             return queries.report(db, self._id)
 
     def _take(self, rows: Iterator[Numbered]) -> None:
-        chunks = chunked(rows, CHUNK)
+        """Small loads are filled at once with what gaps are filled with; large ones may change that, at their end."""
+        chunks = in_chunks(rows)
         chunk = next(chunks, [])
+        following = next(chunks, [])
+        changes = bool(following)
         while chunk:
-            following = next(chunks, [])
             with self._begin() as db:
-                self._write(db, chunk, alone=self._rows == 0 and not following)
-            chunk = following
-        if self._rows > CHUNK:
+                changes |= self._write(db, chunk)
+            chunk, following = following, next(chunks, [])
+        if changes:
             with self._begin() as db:
                 attributes.fill_gaps(db)
                 self._supplemented = loading.supplemented(db, self._id)
 
-    def _write(self, db: Db, chunk: list[Numbered], *, alone: bool) -> None:
-        """Screen and write one chunk. A small load is filled at once with what is known; a large one at its end."""
+    def _write(self, db: Db, chunk: list[Numbered]) -> bool:
+        """Screen and write one chunk. True when it is the first to bring values that gaps can be filled with."""
         catalogue = catalogue_queries.catalogue(db, held=True)
-        screen = screen_of(catalogue, self._secret)
-        screened, refused = _sorted(screen, catalogue, chunk)
+        screened, refused = _sorted(screen_of(catalogue, self._secret), catalogue, chunk)
         if screened:
             written = loading.write(db, screened, self._now, self._id)
             self._customers += written.customers
             self._new_customers += written.new_customers
-            if alone:
-                self._supplemented = loading.fill(db, attributes.fill_values(catalogue))
+            self._supplemented = loading.fill(db, attributes.fill_values(catalogue))
         queries.insert_rejects(db, self._id, refused)
         self._rows += len(chunk)
         self._accepted += len(screened)
         self._reasons.update(error for _, one in refused for error in set(one.errors))
         queries.update(db, self._id, self._counts())
+        awaited = attributes.awaiting_values(catalogue)
+        return any(not awaited.isdisjoint(row.attributes) for row in screened)
 
     def _counts(self) -> queries.Counts:
         reasons = [
@@ -148,14 +105,20 @@ def _sorted(
     screen: Screen, catalogue: Mapping[str, NewAttribute], chunk: list[Numbered]
 ) -> tuple[list[Screened], list[tuple[int, Refused]]]:
     screened, refused = [], []
-    for number, read in chunk:
-        raw = from_csv(read.values, catalogue) if isinstance(read, Cells) else read
-        one = Refused([raw.error], {}) if isinstance(raw, Unparsed) else screen.row(raw)
+    for number, row in chunk:
+        raw = _read(row, catalogue)
+        one = Refused([raw], {}) if isinstance(raw, FieldError) else screen.row(raw)
         if isinstance(one, Screened):
             screened.append(one)
         else:
             refused.append((number, one))
     return screened, refused
+
+
+def _read(row: Row, catalogue: Mapping[str, NewAttribute]) -> object:
+    if isinstance(row, Line):
+        return row.parsed()
+    return from_csv(row.values, catalogue) if isinstance(row, Cells) else row.value
 
 
 def abandon(db: Db) -> None:

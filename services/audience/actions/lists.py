@@ -80,7 +80,8 @@ def _stored(db: Db, claimed: Claim, steps: list[FunnelStep], frozen: Frozen, kno
     if not frozen.limited:
         emptied = next(step.step for step in steps if step.count == 0)
         raise EmptyList("Nobody is left for this list.", [FieldError("/segment_id", f"0 left at the step: {emptied}")])
-    building.store(db, claimed.id, claimed.as_of)
+    personal = [name for name, one in attributes.catalogue(db).items() if one.personal]
+    building.store(db, claimed.id, claimed.as_of, personal)
     queries.complete(db, claimed.id, steps, frozen.held_out, frozen.digest, known_at)
     LISTS_BUILT.inc()
     LIST_MEMBERS.inc(frozen.limited)

@@ -1,46 +1,29 @@
 """Derived traits: from outside row by row, from a model run as a set."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
+from services.audience.actions.reading import Line, Numbered, Row, in_chunks
+from services.audience.catalogue import LONGEST_TEXT
 from services.audience.identity import holds_contact_data
 from services.audience.queries import traits as queries
-from shared.bodies import chunked, ndjson_lines, parse_json
 from shared.contracts.audience import TraitsPull, TraitsPulled, TraitsRefused, TraitsReport, TraitsRow
 from shared.db import Db
-from shared.errors import FieldError, Invalid, NotFound, Unreadable
+from shared.errors import FieldError, NotFound
 from shared.telemetry import log
 
-CHUNK = 5000
 MOST_REFUSED = 10_000
 
 
-def rows_of(lines: bool, chunks: Iterable[bytes]) -> Iterator[object]:
-    """The rows of a body, NDJSON or a JSON list; a line that is no JSON comes as its `FieldError`."""
-    if lines:
-        return (_parsed(line) for _, line in ndjson_lines(chunks))
-    listed = parse_json(b"".join(chunks))
-    if not isinstance(listed, list):
-        raise Invalid("The body must be a list of rows.", [FieldError("", "must be a list")])
-    return iter(listed)
-
-
-def _parsed(line: bytes) -> object:
-    try:
-        return parse_json(line)
-    except (Unreadable, Invalid) as error:
-        return FieldError("", error.detail.replace("The body", "The row"))
-
-
-def put(begin: Callable[[], AbstractContextManager[Db]], rows: Iterator[object]) -> TraitsReport:
+def put(begin: Callable[[], AbstractContextManager[Db]], rows: Iterator[Numbered]) -> TraitsReport:
     """Take in traits from outside, chunk by chunk. A bad row never costs the good ones."""
     count = refused = new_customers = 0
     rejected = list[TraitsRefused]()
-    for chunk in chunked(enumerate(rows), CHUNK):
-        checked = [(index, _checked(raw)) for index, raw in chunk]
+    for chunk in in_chunks(rows):
+        checked = [(number - 1, _checked(row)) for number, row in chunk]
         good = [row for _, row in checked if isinstance(row, TraitsRow)]
         bad = [TraitsRefused(index=index, **row._asdict()) for index, row in checked if isinstance(row, FieldError)]
         count, refused = count + len(chunk), refused + len(bad)
@@ -53,17 +36,21 @@ def put(begin: Callable[[], AbstractContextManager[Db]], rows: Iterator[object])
     )
 
 
-def _checked(raw: object) -> TraitsRow | FieldError:
+def _checked(read: Row) -> TraitsRow | FieldError:
+    raw = read.parsed() if isinstance(read, Line) else read[0]
     if isinstance(raw, FieldError):
         return raw
     try:
         row = TraitsRow.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        return FieldError("".join(f"/{part}" for part in first["loc"] if part != "[key]"), first["msg"])
+        place = "".join(f"/{part}" for part in first["loc"] if part != "[key]")
+        return FieldError("/traits" if holds_contact_data(place) else place, first["msg"])
     texts = [("customer_id", row.customer_id), ("model", row.model)]
     texts += [(f"traits/{name}", value) for name, value in row.traits.items() if isinstance(value, str)]
     for place, text in texts:
+        if len(text) > LONGEST_TEXT:
+            return FieldError(f"/{place}", f"must not be longer than {LONGEST_TEXT} characters")
         if holds_contact_data(text):
             return FieldError(f"/{place}", "must not hold an e-mail address or telephone number")
     return row

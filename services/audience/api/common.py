@@ -1,14 +1,14 @@
 """What several endpoints need: settings, media types, transactions of their own, parameters in paths."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Path, Request
 from pydantic import StringConstraints
 
-from shared.bodies import media_type
+from shared.bodies import JSON_LIMIT, STREAM_LIMIT, media_type, stream
 from shared.contracts.base import CustomerId
 from shared.db import Db, EngineOf, read_only, transaction
 from shared.errors import UnsupportedMediaType
@@ -52,6 +52,11 @@ def format_of(request: Request, *known: Format) -> Format:
         readable = [name for name, one in FORMATS.items() if name and one in known]
         raise UnsupportedMediaType(f"This call reads {', '.join(readable)}.")
     return found
+
+
+def body_of(request: Request, format_: Format) -> Iterator[bytes]:
+    """The body, chunk by chunk: at most 1 MiB of JSON, 2 GiB of lines."""
+    return stream(request, limit=JSON_LIMIT if format_ == "json" else STREAM_LIMIT)
 
 
 def wants(request: Request) -> Format:

@@ -7,7 +7,8 @@ from fastapi import APIRouter, Body, Query, Request
 
 from services.audience.actions import customers as actions
 from services.audience.actions import imports
-from services.audience.api.common import Begin, CustomerPath, Format, SettingsOf, bulk_body, format_of
+from services.audience.actions.reading import rows_of
+from services.audience.api.common import Begin, CustomerPath, Format, SettingsOf, body_of, bulk_body, format_of
 from services.audience.queries import customers as queries
 from services.audience.queries import imports as import_queries
 from shared import bodies
@@ -59,9 +60,7 @@ def create_import(
 
 
 def _load(request: Request, begin: Begin, settings: SettingsOf, format_: Format) -> QualityReport:
-    limit = bodies.JSON_LIMIT if format_ == "json" else bodies.STREAM_LIMIT
-    rows = imports.rows_of(format_, bodies.stream(request, limit=limit))
-    return imports.Load(begin, settings.secret, format_).run(rows)
+    return imports.Load(begin, settings.secret, format_).run(rows_of(format_, body_of(request, format_)))
 
 
 @router.get("/imports")

@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Request
 
 from services.audience.actions import traits as actions
-from services.audience.api.common import Begin, bulk_body, format_of
-from shared import bodies
+from services.audience.actions.reading import rows_of
+from services.audience.api.common import Begin, body_of, bulk_body, format_of
 from shared.auth import requires
 from shared.bodies import StrictRoute
 from shared.contracts.audience import TraitsPull, TraitsPulled, TraitsReport, TraitsRow
@@ -24,9 +24,8 @@ def put_traits(request: Request, begin: Begin) -> TraitsReport:
 
     Customers that were unknown become known. A refused row never costs the others anything.
     """
-    lines = format_of(request, "json", "ndjson") == "ndjson"
-    limit = bodies.STREAM_LIMIT if lines else bodies.JSON_LIMIT
-    return actions.put(begin, actions.rows_of(lines, bodies.stream(request, limit=limit)))
+    format_ = format_of(request, "json", "ndjson")
+    return actions.put(begin, rows_of(format_, body_of(request, format_)))
 
 
 @router.post("/traits:pull")

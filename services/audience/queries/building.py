@@ -1,5 +1,6 @@
 """Freezing a list: a segment's members are screened, ranked, limited and drawn as whole sets, in one transaction."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -144,10 +145,11 @@ STORE = sa.text("""
     insert into audience.list_member (customer_id, list_id, rank, stratum, held_out, probability, features)
     select h.customer_id, :list, h.rank, h.stratum, h.held_out, h.probability,
            case when not c.profiling then '{}'
-                when c.traits = '{}' then c.attributes
+                when c.traits = '{}' then c.attributes - cast(:personal as text[])
                 else (select coalesce(jsonb_object_agg(t.key, t.value -> 'value'), '{}')
                         from jsonb_each(c.traits) as t
-                       where cast(t.value ->> 'computed_at' as timestamptz) <= :as_of) || c.attributes end
+                       where cast(t.value ->> 'computed_at' as timestamptz) <= :as_of)
+                     || (c.attributes - cast(:personal as text[])) end
       from chosen as h
       join audience.customer as c on c.customer_id = h.customer_id
      order by h.customer_id
@@ -245,6 +247,6 @@ def _named(reference: Reference) -> tuple[str, str]:
     return "trait", reference.trait or ""
 
 
-def store(db: Db, list_id: UUID, as_of: datetime) -> None:
-    """Write the chosen as members, with their features as of `as_of`."""
-    db.execute(STORE, {"list": list_id, "as_of": as_of})
+def store(db: Db, list_id: UUID, as_of: datetime, personal: Sequence[str]) -> None:
+    """Write the chosen as members, with their features as of `as_of`; `personal` attributes are none."""
+    db.execute(STORE, {"list": list_id, "as_of": as_of, "personal": list(personal)})

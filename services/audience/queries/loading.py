@@ -77,12 +77,23 @@ UPSERT_POINTS = sa.text("""
            address_hash = coalesce(excluded.address_hash, p.address_hash),
            verified_at = coalesce(excluded.verified_at, p.verified_at), updated_at = excluded.updated_at
 """)
+# A load repeats what its source once knew. Undated, it is no news: only a refusal counts against what was said since.
 INSERT_CONSENTS = sa.text("""
     insert into audience.consent
            (customer_id, brand, channel, purpose, at, state, source, wording, evidence, expires_at, recorded_at)
     select i.customer_id, coalesce(i.brand, '*'), coalesce(i.channel, '*'), coalesce(i.purpose, '*'),
            coalesce(i.at, :now), i.state, i.source, i.wording, i.evidence, i.expires_at, :now
       from incoming_consent as i
+     where i.at is not null or i.state in ('denied', 'withdrawn')
+        or not exists (select
+                         from audience.consent as c
+                        where c.customer_id = i.customer_id and c.brand in (i.brand, '*')
+                          and c.channel in (i.channel, '*') and c.purpose in (i.purpose, '*'))
+           and not exists (select
+                             from published.feedback_withdrawals as w
+                            where w.customer_id = i.customer_id and coalesce(w.brand, i.brand) = i.brand
+                              and coalesce(w.channel, i.channel) = i.channel
+                              and coalesce(w.purpose, i.purpose) = i.purpose)
      order by i.customer_id
         on conflict do nothing
 """)
@@ -96,12 +107,21 @@ FILL = with_json(
 """),
     "fills",
 )
+# Rows are locked in the order of their key, as loads lock them.
 FILL_ALL = with_json(
     sa.text("""
+    with gap as (
+        select c.customer_id
+          from audience.customer as c
+         where c.erased_at is null
+           and c.filled <> :fills - array(select jsonb_object_keys(c.attributes))
+         order by c.customer_id
+           for update
+    )
     update audience.customer as c
        set filled = :fills - array(select jsonb_object_keys(c.attributes))
-     where c.erased_at is null
-       and c.filled <> :fills - array(select jsonb_object_keys(c.attributes))
+      from gap as g
+     where c.customer_id = g.customer_id
 """),
     "fills",
 )

@@ -76,12 +76,19 @@ TAKE_WITHDRAWALS = sa.text("""
         on conflict do nothing
 """)
 TAKE_BOUNCES = sa.text("""
+    with bounced as (
+        select p.customer_id, p.channel
+          from audience.contact_point as p
+          join published.feedback_withdrawals as w on w.customer_id = p.customer_id and w.channel = p.channel
+         where w.xid >= cast(:low as xid8) and w.xid < cast(:high as xid8)
+           and w.reason = 'bounced' and p.status = 'active' and p.updated_at <= w.at
+         order by p.customer_id, p.channel
+           for update of p
+    )
     update audience.contact_point as p
        set status = 'bounced', updated_at = :now
-      from published.feedback_withdrawals as w
-     where w.xid >= cast(:low as xid8) and w.xid < cast(:high as xid8)
-       and w.reason = 'bounced' and p.customer_id = w.customer_id and p.channel = w.channel
-       and p.status = 'active' and p.updated_at <= w.at
+      from bounced as b
+     where p.customer_id = b.customer_id and p.channel = b.channel
 """)
 
 
