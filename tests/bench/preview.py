@@ -104,8 +104,7 @@ SHAPES = (
                                         and (n.at <= :as_of or n.state in ('denied', 'withdrawn'))
                                       union all
                                      select w.customer_id, w.at,
-                                            cast(w.brand is not null as integer) + cast(w.channel is not null as integer)
-                                            + cast(w.purpose is not null as integer) as named, false as permits
+                                            num_nonnulls(w.brand, w.channel, w.purpose) as named, false as permits
                                        from published.feedback_withdrawals as w
                                       where coalesce(w.brand, 'default') = 'default'
                                         and coalesce(w.channel, 'email') = 'email'

@@ -1,10 +1,15 @@
 """The database and plain Python agree on every customer."""
 
+from datetime import UTC, datetime, timedelta
+
+import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.audience.segments.match import explain, matches
+from services.audience.segments.catalogue import Catalogue
+from services.audience.segments.match import Portrait, explain, matches
+from services.audience.segments.measures import SeenEvent
 from services.audience.segments.sql import Preview, overlap_select
 from services.audience.segments.sql.counting import GROUPED
 from services.audience.segments.tree import walk
@@ -58,6 +63,34 @@ def test_sql_means_exactly_the_customers_that_python_means_by_a_single_clause(ow
 def test_of_contradicting_statements_sql_and_python_follow_the_same(owner_engine, world):
     with stored(owner_engine, world.portraits) as connection:
         assert members(connection, world) == meant(world)
+
+
+TICK = timedelta(microseconds=1)
+PARIS_MONTH = {"calendar": "month", "offset": -1, "zone": "Europe/Paris"}
+
+
+@pytest.mark.parametrize(
+    ("clause", "start", "end"),
+    [
+        ({}, None, AS_OF),
+        ({"ever": True}, None, AS_OF),
+        ({"within_days": 7}, AS_OF - timedelta(days=7), AS_OF),
+        ({"between_ago": [30, 7]}, AS_OF - timedelta(days=30), AS_OF - timedelta(days=7)),
+        ({"during": PARIS_MONTH}, datetime(2026, 1, 31, 23, tzinfo=UTC), datetime(2026, 2, 28, 23, tzinfo=UTC)),
+        ({"during": {"calendar": "day"}}, datetime(2026, 3, 15, tzinfo=UTC), AS_OF),
+        ({"between": ["2026-01-01T00:00:00Z", "2199-01-01T00:00:00Z"]}, datetime(2026, 1, 1, tzinfo=UTC), AS_OF),
+    ],
+)
+def test_every_window_holds_its_start_and_not_its_end(owner_engine, clause, start, end):
+    at = {"before the end": end - TICK, "at the end": end, "after the end": end + TICK}
+    if start is not None:
+        at |= {"before the start": start - TICK, "at the start": start, "after the start": start + TICK}
+    portraits = {name: Portrait({}, {}, {}, [SeenEvent("1", "order", instant)], []) for name, instant in at.items()}
+    world = World(read({"event": "order", **clause}), Catalogue(kinds={"order": {}}), portraits)
+    with stored(owner_engine, portraits) as connection:
+        found = members(connection, world)
+    inside = {"before the end", "at the start", "after the start"} & at.keys()
+    assert found == meant(world) == inside
 
 
 @seldom
