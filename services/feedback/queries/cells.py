@@ -16,6 +16,8 @@ PROBABILITIES = [step / 10 for step in range(1, 10)]
 KINDS = {"number": "number", "string": "category", "boolean": "boolean"}
 
 PATIENCE = sa.text("set local statement_timeout = '15min'")
+# Of rows just loaded Postgres has no statistics: it expects a handful and would loop over all pairs.
+WHOLE_SETS = sa.text("set local enable_nestloop = off")
 COUNT = sa.text("""
     select count(*) as assigned, count(*) filter (where a.t0 < :until) as mature
       from published.experiments_assignments as a
@@ -102,8 +104,9 @@ class Measured(NamedTuple):
 
 
 def be_patient(db: Db) -> None:
-    """Let this transaction's statements take as long as reading a whole experiment may."""
+    """Let this transaction's statements take as long as reading a whole experiment may, and join whole sets."""
     db.execute(PATIENCE)
+    db.execute(WHOLE_SETS)
 
 
 def count(db: Db, population: Population) -> Counted:
