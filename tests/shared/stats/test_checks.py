@@ -71,7 +71,7 @@ def test_benjamini_hochberg_is_scipys(found):
 
 
 @pytest.mark.needs("statsmodels")
-@settings(deadline=None)
+@settings(deadline=None, max_examples=20)
 @given(p_values)
 def test_holm_is_that_of_statsmodels(found):
     from statsmodels.stats.multitest import multipletests
