@@ -36,7 +36,7 @@ up: setup  ## the stack on this machine, until Ctrl-C
 	@$(BIN)/attune up
 
 test: setup  ## the tests that need nothing but Python
-	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not slow and not extra"
+	@$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not slow and not extra"
 
 test-all: setup-all  ## what needs Helm's SDK, oracle libraries, Prometheus or chromium
 	@$(BIN)/pytest -m "slow or extra"

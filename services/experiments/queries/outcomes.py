@@ -108,7 +108,9 @@ START_OVER = (
 )
 PATIENT = sa.text("set local statement_timeout = '30min'")
 PENDING = sa.text("""
-    select p.xid, p.moved_at, p.usual_lag, count(b.batch_id) as batches, min(b.received_at) as oldest
+    select p.xid, p.moved_at, p.usual_lag, min(b.received_at) as oldest,
+           count(b.batch_id)
+           + cast(exists (select from experiments.assignment as a where a.xid >= p.xid) as int) as batches
       from experiments.position as p
       left join published.feedback_batches as b on b.xid >= p.xid
      where p.consumer = 'outcomes'
@@ -128,7 +130,7 @@ class Position(NamedTuple):
 
 
 class Pending(NamedTuple):
-    """The position, the usual lag of arrivals, and how many batches wait since when."""
+    """The position, the usual lag, and how many batches (and one for assignments) wait since when."""
 
     xid: str
     moved_at: datetime

@@ -63,13 +63,22 @@ def _purchases(db: Db, asked: TrainRfm, reporting_currency: str) -> tuple[Purcha
 
 
 def deliver(engine: Engine, audience: AudienceClient, run_id: UUID) -> dict[str, Any]:
-    """Have audience take the run over. Raises `PeerUnavailable` while it is away; the run waits published."""
-    pulled = audience.pull_traits(TraitsPull(source=RFM, run=run_id))
+    """Have audience take the run over, if it scored anybody.
+
+    Raises `PeerUnavailable` while audience is away; the run waits published.
+    """
+    with transaction(engine) as db:
+        scored = queries.run(db, run_id).customers
+    pulled = audience.pull_traits(TraitsPull(source=RFM, run=run_id)) if scored else None
     with transaction(engine) as db:
         run = queries.run(db, run_id, lock=True)
         if run.state == "published":
             queries.delivered(db, run, datetime.now(UTC))
-    return {"run": str(run_id), "customers": run.customers, "delivered": pulled.model_dump(mode="json")}
+    return {
+        "run": str(run_id),
+        "customers": run.customers,
+        "delivered": pulled.model_dump(mode="json") if pulled else None,
+    }
 
 
 def run_training(engine: Engine, audience: AudienceClient, run_id: UUID, reporting_currency: str) -> dict[str, Any]:

@@ -149,6 +149,8 @@ create table experiments.position (
     moved_at  timestamptz not null,
     usual_lag interval not null default '0'
 );
+insert into experiments.position (consumer, cluster, xid, moved_at)
+select 'outcomes', c.system_identifier, '0', now() from pg_control_system() as c;
 
 create table experiments.look (
     experiment_id uuid not null references experiments.experiment,
