@@ -70,6 +70,10 @@ class Installation:
         self._processes[name].start()
         self.wait(name)
 
+    def alive(self, name: str) -> bool:
+        """Whether the process runs."""
+        return self._processes[name].alive
+
     def wait(self, name: str, seconds: float = 60) -> None:
         process, end = self._processes[name], time.monotonic() + seconds
         while not process.program.answers():

@@ -96,11 +96,11 @@ def figures(made: Installation, refresh: str) -> list[tuple[str, str, int, float
 
 
 def test_outcomes_after_the_kills_equal_a_recount_from_raw_events(whole: Installation) -> None:
-    if "experiments worker" in whole._processes and not whole._processes["experiments worker"].alive:
-        whole.revive("experiments worker")
     end = time.monotonic() + 60
     while whole.client("experiments").get("/v1/experiments/under-fire/results").json()["counted"]["pending_batches"]:
         assert time.monotonic() < end, whole.log_of("experiments worker")
+        if not whole.alive("experiments worker"):  # it ends when Postgres does; a supervisor starts it again
+            whole.revive("experiments worker")
         time.sleep(0.2)
     counted, recounted = figures(whole, "incremental"), figures(whole, "full")
     assert counted == recounted

@@ -16,7 +16,7 @@ EXAMPLES = int(os.environ.get("ATTUNE_FUZZ_EXAMPLES", "12"))
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_no_generated_call_breaks_the_service(request: pytest.FixtureRequest, service: str) -> None:
+def test_no_generated_call_breaks_the_service(request: pytest.FixtureRequest, clean: None, service: str) -> None:
     client: httpx.Client = {name: request.getfixturevalue(name) for name in SERVICES}[service]  # peers answer too
     schema = schemathesis.openapi.from_url(f"{client.base_url}/openapi.json")
     headers = {"Authorization": f"Bearer {KEY}"}

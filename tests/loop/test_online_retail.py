@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+from collections.abc import Iterator
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
@@ -12,6 +13,7 @@ from services.demo import online_retail
 from services.demo.files import csv_rows
 from services.demo.online_retail import COLUMNS, Figures
 from services.stack.target import Target
+from services.stack.temporary import temporary_stack
 from tests.conftest import real_data
 
 SLICE = 30_000  # lines of the small run
@@ -45,6 +47,13 @@ def small_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer.writeheader()
         writer.writerows(islice(csv_rows(real_data("online_retail.csv.gz"), COLUMNS), SLICE))
     return path
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Target]:
+    """A stack of its own: portraits are counted whole."""
+    with temporary_stack() as target:
+        yield target
 
 
 @pytest.fixture(scope="module")
