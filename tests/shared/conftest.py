@@ -63,7 +63,7 @@ def fail(how: str) -> None:
     ]
 
 
-@router.post("/work", status_code=202, responses=ACCEPTED, dependencies=[requires("audience:write")])
+@router.post("/long", status_code=202, responses=ACCEPTED, dependencies=[requires("audience:write")])
 def long_work(thing: Thing, db: Tx) -> Job:
     return accepted(enqueue(db, thing.name, {"extra": thing.extra}))
 

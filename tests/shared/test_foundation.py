@@ -180,7 +180,7 @@ def finished(toy: httpx.Client, job_id: str) -> dict[str, object]:
 
 
 def test_jobs_end_with_a_result_or_a_problem(toy: httpx.Client, toy_service: Service, settings: Settings) -> None:
-    started = [toy.post("/v1/things/work", json={"name": kind, "extra": 21}) for kind in ("double", "refuse", "crash")]
+    started = [toy.post("/v1/things/long", json={"name": kind, "extra": 21}) for kind in ("double", "refuse", "crash")]
     assert [answer.status_code for answer in started] == [202] * 3
     assert started[0].headers["location"] == f"/v1/jobs/{started[0].json()['id']}"
     drain(toy_service, settings)
@@ -199,9 +199,9 @@ def drain(toy_service: Service, settings: Settings) -> None:
 def test_a_queued_job_is_cancelled_at_once_and_a_running_one_between_chunks(
     toy: httpx.Client, toy_service: Service, settings: Settings
 ) -> None:
-    queued = toy.post("/v1/things/work", json={"name": "double", "extra": 1}).json()["id"]
+    queued = toy.post("/v1/things/long", json={"name": "double", "extra": 1}).json()["id"]
     assert toy.post(f"/v1/jobs/{queued}/cancel").json()["state"] == "cancelled"
-    running = toy.post("/v1/things/work", json={"name": "wait"}).json()["id"]
+    running = toy.post("/v1/things/long", json={"name": "wait"}).json()["id"]
     thread = threading.Thread(target=drain, args=(toy_service, settings))
     thread.start()
     assert toys.began.wait(20)
