@@ -132,7 +132,9 @@ _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 def _end_with_parent() -> None:
     """In the child, before it becomes the program: should the supervisor be killed, this process is interrupted too.
 
-    Postgres takes the interrupt as a fast shutdown, uvicorn and the workers as a graceful one.
+    Postgres takes the interrupt as a fast shutdown, uvicorn and the workers as a graceful one. A supervisor that a
+    script started in its background ignores interrupts; its children must not inherit that.
     """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     if _libc is not None:
         _libc.prctl(_PARENT_DEATH_SIGNAL, signal.SIGINT)

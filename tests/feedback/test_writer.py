@@ -1,21 +1,17 @@
 """The writer under many hands: one verdict each, one row each, no deadlock, no unbounded queue."""
 
 import json
-import threading
 from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import httpx
 import pytest
 import sqlalchemy as sa
 
-from services.feedback import writer
 from services.feedback.actions.events import take_list
 from services.feedback.actions.intake import MOST_AT_ONCE, Intake, Source
-from services.feedback.writer import SharedCommit, Verdict
-from shared.errors import Busy, Invalid
+from shared.errors import Busy
 from shared.settings import Settings
 from tests.feedback.conftest import Make
 
@@ -61,49 +57,6 @@ def test_single_events_that_come_together_share_arrivals(
         arrivals, events = db.execute(sa.text(count), {"prefix": f"{unique}%"}).one()
     assert events == 640
     assert arrivals < 640
-
-
-class Gate:
-    """A write that waits until it is let through, and refuses one item."""
-
-    def __init__(self) -> None:
-        self.open = threading.Event()
-
-    def write(self, items: Sequence[str]) -> list[Verdict]:
-        self.open.wait(10)
-        if "spoilt" in items:
-            raise Invalid("Postgres cannot hold one of these events.")
-        return [Verdict.ACCEPTED] * len(items)
-
-
-def test_one_event_that_cannot_be_held_costs_no_other_its_place() -> None:
-    gate = Gate()
-    commit = SharedCommit[str](gate.write)
-    answers: dict[str, Future[Verdict]] = {name: commit.submit(name) for name in ("a", "b", "spoilt", "c")}
-    gate.open.set()
-    with pytest.raises(Invalid):
-        answers.pop("spoilt").result(10)
-    assert {answer.result(10) for answer in answers.values()} == {Verdict.ACCEPTED}
-
-
-def test_more_than_can_wait_are_told_to_come_again_at_once() -> None:
-    gate = Gate()
-    commit = SharedCommit[str](gate.write)
-    numbers = range(writer.MOST_WAITING + writer.MOST_TOGETHER + 1)
-    with pytest.raises(Busy) as told:
-        list(map(commit.submit, map(str, numbers)))
-    assert told.value.retry_after > 0
-    gate.open.set()
-
-
-def test_who_went_away_does_not_stop_the_others() -> None:
-    gate = Gate()
-    commit = SharedCommit[str](gate.write)
-    commit.submit("first")
-    left, stayed = commit.submit("left"), commit.submit("stayed")
-    left.cancel()
-    gate.open.set()
-    assert stayed.result(10) is Verdict.ACCEPTED
 
 
 def test_lists_past_the_places_are_told_to_come_again(feedback_engine: sa.Engine, settings: Settings) -> None:

@@ -1,17 +1,19 @@
 """Assignments over HTTP: whole lists, splits made elsewhere, one customer at a time, and the sending list."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Path, Request, Response
+from fastapi import APIRouter, Body, Depends, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import ValidationError
 
 from services.experiments.actions import assignments as actions
-from services.experiments.actions import external, online, sending
+from services.experiments.actions import external, sending
+from services.experiments.actions.online import Desk
 from services.experiments.measures import ASSIGNED
 from shared.auth import requires
 from shared.bodies import (
@@ -34,7 +36,7 @@ from shared.contracts.assignments import (
     SendingRow,
     StoredAssignment,
 )
-from shared.db import EngineOf, Tx, read_only, transaction
+from shared.db import EngineOf, read_only, transaction
 from shared.errors import UnsupportedMediaType
 from shared.jobs import enqueue
 from shared.service import ACCEPTED, accepted
@@ -153,12 +155,18 @@ def _cell(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
 
 
+async def _desk(request: Request) -> Desk:
+    state = request.app.state
+    if not hasattr(state, "desk"):
+        state.desk = Desk(state.engine)
+    desk: Desk = state.desk
+    return desk
+
+
 @router.post("/assign", dependencies=WRITES)
-def assign_one(
-    wanted: Annotated[AssignRequest, Body(openapi_examples={"one": {"value": {"customer_id": "c-1"}}})], db: Tx
+async def assign_one(
+    wanted: Annotated[AssignRequest, Body(openapi_examples={"one": {"value": {"customer_id": "c-1"}}})],
+    desk: Annotated[Desk, Depends(_desk)],
 ) -> AssignAnswer:
     """The arms of one customer, decided now and stored before the answer: the same call gives the same arms."""
-    answer, new = online.assign(db, wanted)
-    if new:
-        ASSIGNED.labels("online").inc(new)
-    return answer
+    return await asyncio.wrap_future(desk.assign(wanted))

@@ -1,101 +1,145 @@
-"""SQL about arms that are given one customer at a time."""
+"""SQL about arms that are given to customers as they come."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import psycopg
 import sqlalchemy as sa
 
-from shared.db import Db
+from shared.db import Db, driver
+from shared.errors import Invalid
 
-APPLYING = sa.text("""
-    select x.id, x.key, x.state, x.population, x.target_list_id, x.seed, x.definition ->> 'method' as method,
-           (select jsonb_agg(jsonb_build_array(r.key, r.weight, r.payload) order by r.position)
-              from experiments.arm as r
-             where r.experiment_id = x.id) as arms,
-           a.arm, a.probability
+# psycopg runs the two statements of every call: SQLAlchemy would add more than they take.
+APPLYING = """
+    select x.id, x.state, x.population, a.customer_id, a.arm, a.probability
       from experiments.experiment as x
-      left join experiments.assignment as a on a.experiment_id = x.id and a.customer_id = :customer_id
-     where case when cast(:keys as text[]) is null then x.state = 'running' else x.key = any(:keys) end
-     order by x.key
-""")
-STORE = sa.text("""
+      left join experiments.assignment as a on a.experiment_id = x.id and a.customer_id = any(%(customers)s::text[])
+     where x.state = 'running' or x.key = any(%(keys)s::text[])
+"""
+STORE = """
     insert into experiments.assignment
            (customer_id, experiment_id, arm, t0, probability, stratum, features, source, assigned_at)
-    select :customer_id, n.id, n.arm, :now, n.probability, '',
+    select n.customer_id, n.id, n.arm, %(now)s, n.probability, '',
            case when p.profiling is false then '{}'
-                else coalesce(p.attributes || experiments.known_traits(p.traits, :now), '{}')
-                     || cast(:attributes as jsonb)
+                else coalesce(p.attributes || experiments.known_traits(p.traits, %(now)s), '{}')
+                     || cast(n.attributes as jsonb)
            end,
-           'online', :now
-      from unnest(cast(:ids as uuid[]), cast(:arms as text[]), cast(:probabilities as float8[]))
-           as n (id, arm, probability)
-      left join published.audience_portraits as p on p.customer_id = :customer_id
+           'online', %(now)s
+      from unnest(%(customers)s::text[], %(ids)s::uuid[], %(arms)s::text[], %(probabilities)s::float8[],
+                  %(attributes)s::text[]) as n (customer_id, id, arm, probability, attributes)
+      left join published.audience_portraits as p on p.customer_id = n.customer_id
+     order by n.customer_id, n.id
         on conflict do nothing
- returning experiment_id
-""")
+ returning customer_id, experiment_id
+"""
 STORED = sa.text("""
-    select a.experiment_id, a.arm, a.probability
+    select a.customer_id, a.experiment_id, a.arm, a.probability
       from experiments.assignment as a
-     where a.customer_id = :customer_id and a.experiment_id = any(:ids)
+     where a.customer_id = any(:customers) and a.experiment_id = any(:ids)
+""")
+DESIGNS = sa.text("""
+    select x.id, x.key, x.seed, x.target_list_id, x.definition ->> 'method' as method, r.arms, r.weights, r.payloads
+      from experiments.experiment as x
+      join lateral (select array_agg(r.key order by r.position) as arms, array_agg(r.weight order by r.position)
+                             as weights, jsonb_agg(r.payload order by r.position) as payloads
+                      from experiments.arm as r
+                     where r.experiment_id = x.id) as r on true
+     where x.id = any(:ids)
 """)
 MEMBERSHIP = sa.text("""
-    select m.list_id, m.held_out
+    select m.customer_id, m.list_id, m.held_out
       from published.audience_list_members as m
-     where m.customer_id = :customer_id and m.list_id = any(:lists)
+     where m.customer_id = any(:customers) and m.list_id = any(:lists)
 """)
 
 
-class Applying(NamedTuple):
-    """An experiment as it stands towards one customer. `arms`: key, weight, payload of each, in order."""
+class Standing(NamedTuple):
+    """What can change of an experiment."""
+
+    state: str
+    population: str | None
+
+
+class Design(NamedTuple):
+    """What cannot change of an experiment. `arms`, `weights` and `payloads` are in the order of the arms."""
 
     id: UUID
     key: str
-    state: str
-    population: str | None
-    target_list_id: UUID | None
     seed: str
+    target_list_id: UUID | None
     method: str
-    arms: list[tuple[str, float, Any]]
-    arm: str | None
-    probability: float | None
+    arms: list[str]
+    weights: list[float]
+    payloads: list[Any]
 
 
-class NewAssignment(NamedTuple):
+class Place(NamedTuple):
+    """A customer in an experiment."""
+
+    customer_id: str
     experiment_id: UUID
+
+
+class Given(NamedTuple):
+    """An arm, and how probable it was."""
+
     arm: str
     probability: float
 
 
-def applying(db: Db, customer_id: str, keys: Sequence[str] | None) -> list[Applying]:
-    """The experiments that are named, or all that run, each with the customer's arm where there is one."""
-    rows = db.execute(APPLYING, {"customer_id": customer_id, "keys": None if keys is None else list(keys)})
-    return [Applying(*row) for row in rows]
+class NewAssignment(NamedTuple):
+    """An arm that is to be stored, with what the caller knew of the customer, as JSON."""
+
+    arm: Given
+    attributes: str
 
 
-def store(
-    db: Db, customer_id: str, new: Sequence[NewAssignment], attributes: str, now: datetime
-) -> dict[UUID, NewAssignment]:
-    """Store arms, unless the customer got one in the meantime: those that were there first, by experiment."""
-    ids = [each.experiment_id for each in new]
+def applying(db: Db, customers: Sequence[str], keys: Sequence[str]) -> tuple[dict[UUID, Standing], dict[Place, Given]]:
+    """All experiments that run or are named, and the arms that the customers have in them."""
+    standing: dict[UUID, Standing] = {}
+    stored: dict[Place, Given] = {}
+    for number, state, population, customer, arm, probability in driver(db).execute(
+        APPLYING, {"customers": list(customers), "keys": list(keys)}
+    ):
+        standing[number] = Standing(state, population)  # type: ignore[index, arg-type]
+        if customer is not None:
+            stored[Place(customer, number)] = Given(arm, probability)  # type: ignore[arg-type]
+    return standing, stored
+
+
+def designs(db: Db, ids: Sequence[UUID]) -> list[Design]:
+    return [Design(*row) for row in db.execute(DESIGNS, {"ids": list(ids)})]
+
+
+def store(db: Db, new: Mapping[Place, NewAssignment], now: datetime) -> dict[Place, Given]:
+    """Store arms, except where the customer got one in the meantime: those that were there first.
+
+    Raises `Invalid` where Postgres cannot hold one of them.
+    """
     row = {
-        "customer_id": customer_id,
-        "ids": ids,
-        "arms": [each.arm for each in new],
-        "probabilities": [each.probability for each in new],
-        "attributes": attributes,
+        "customers": [place.customer_id for place in new],
+        "ids": [place.experiment_id for place in new],
+        "arms": [each.arm.arm for each in new.values()],
+        "probabilities": [each.arm.probability for each in new.values()],
+        "attributes": [each.attributes for each in new.values()],
         "now": now,
     }
-    kept = {stored.experiment_id for stored in db.execute(STORE, row)}
-    earlier = [each for each in ids if each not in kept]
+    try:
+        kept = {Place(*found) for found in driver(db).execute(STORE, row)}  # type: ignore[arg-type]
+    except psycopg.DataError as error:
+        raise Invalid("Postgres cannot hold these attributes.") from error
+    earlier = new.keys() - kept
     if not earlier:
         return {}
-    found = db.execute(STORED, {"customer_id": customer_id, "ids": earlier})
-    return {stored.experiment_id: NewAssignment(*stored) for stored in found}
+    # A later statement, so that it sees what others committed while the insert waited for them.
+    named = {"customers": [place.customer_id for place in earlier], "ids": [place.experiment_id for place in earlier]}
+    found = {Place(row.customer_id, row.experiment_id): row for row in db.execute(STORED, named)}
+    return {place: Given(found[place].arm, found[place].probability) for place in earlier}
 
 
-def membership(db: Db, customer_id: str, lists: Sequence[UUID]) -> dict[UUID, bool]:
-    """The lists that the customer is on, and whether held out there."""
-    rows = db.execute(MEMBERSHIP, {"customer_id": customer_id, "lists": list(lists)})
-    return {row.list_id: row.held_out for row in rows}
+def membership(db: Db, customers: Sequence[str], lists: Sequence[UUID]) -> dict[tuple[str, UUID], bool]:
+    """Who is on which of the lists, and whether held out there."""
+    rows = db.execute(MEMBERSHIP, {"customers": list(customers), "lists": list(lists)})
+    return {(row.customer_id, row.list_id): row.held_out for row in rows}

@@ -14,11 +14,12 @@ from services.feedback.actions.kinds import Kinds
 from services.feedback.doors import Item, Parsed, Refusal
 from services.feedback.events import Registry, identified, problems
 from services.feedback.queries import rejects as reject_queries
-from services.feedback.writer import Received, SharedCommit, Verdict
+from services.feedback.writer import Received, Verdict
 from shared.contracts.feedback import Door, IngestReport, Reason, Rejected
 from shared.db import Db, Engine, new_id, transaction
 from shared.errors import Busy
 from shared.settings import Settings
+from shared.shared_commit import SharedCommit
 
 MOST_AT_ONCE = 64  # lists and files being taken in; more are told to come again
 MOST_TOLD = 10_000  # refusals that a report lists one by one
@@ -89,7 +90,7 @@ class Intake:
         self._engine = engine
         self._settings = settings
         self._places = threading.BoundedSemaphore(MOST_AT_ONCE)
-        self.shared_commit: SharedCommit[Single] = SharedCommit(self._write_together)
+        self.shared_commit: SharedCommit[Single, Verdict] = SharedCommit(self._write_together)
 
     @contextmanager
     def place(self) -> Iterator[None]:
