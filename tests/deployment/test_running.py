@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def confined(running: Running) -> Running:
     if not running.confined:
-        pytest.skip("confining a process like a container needs root, unshare and setpriv")
+        pytest.skip("confining a process like a container needs root, unshare, setpriv and a checkout outside /tmp")
     return running
 
 
