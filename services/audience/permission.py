@@ -37,6 +37,15 @@ class Statement(NamedTuple):
         return self.state.permits and (self.expires_at is None or self.expires_at > now)
 
 
+def dated(state: ConsentState, at: datetime, now: datetime) -> datetime:
+    """The instant a statement that arrives at `now` is recorded with.
+
+    A permission is never younger than its arrival, however far its clock runs ahead: it would outlive a withdrawal that
+    is heard in between.
+    """
+    return at if state.refuses else min(at, now)
+
+
 def deciding(statements: Iterable[Statement], scope: Scope, now: datetime) -> Statement | None:
     """The statement that holds for `scope` at `now`, or None where nothing was said.
 

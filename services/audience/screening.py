@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
+from services.audience import clock
 from services.audience.catalogue import Check, checks_of
 from services.audience.identity import CHANNELS, address_hash, holds_contact_data
 from shared.contracts.audience import CustomerRow, Identities, NewAttribute, PortraitChange, Scalar
@@ -14,7 +15,7 @@ from shared.contracts.permissions import ConsentStatement, ContactStatus, NewCon
 from shared.errors import FieldError
 
 REASONS_OF_A_ROW = 20
-CLOCK_TOLERANCE = timedelta(hours=24)
+REFUSAL_AHEAD = timedelta(hours=24)
 _NUMBER = re.compile(r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?$", re.ASCII)
 
 
@@ -167,7 +168,9 @@ class Screen:
 def faults(statement: ConsentStatement, now: datetime, place: str = "") -> list[FieldError]:
     """What is wrong with a statement about permission at `now`; `place` points at the statement.
 
-    It must not quote an address, nor come from the future: it would outlast every later one.
+    It must not quote an address, nor come from the future: it would outlast every later one. Only a refusal may be
+    stamped by a clock that runs hours ahead: it errs on the customer's side, a permission would bring itself back after
+    a withdrawal.
     """
     fields = {"source": statement.source, "wording": statement.wording, "evidence": statement.evidence}
     found = [
@@ -175,8 +178,9 @@ def faults(statement: ConsentStatement, now: datetime, place: str = "") -> list[
         for field, value in fields.items()
         if any(holds_contact_data(text) for text in _texts(value))
     ]
-    if statement.at is not None and statement.at > now + CLOCK_TOLERANCE:
-        found.append(FieldError(f"{place}/at", "must not lie more than a day ahead"))
+    ahead, told = (REFUSAL_AHEAD, "a day") if statement.state.refuses else (clock.TOLERANCE, "five minutes")
+    if statement.at is not None and statement.at > now + ahead:
+        found.append(FieldError(f"{place}/at", f"must not lie more than {told} ahead"))
     return found
 
 

@@ -36,7 +36,8 @@ class ConsentState(StrEnum):
 class ConsentStatement(Message):
     """A statement about permission. `brand`, `purpose`: null covers every one, which only a refusal may do.
 
-    Without `at` it holds from its arrival. A permission may end by itself (`expires_at`).
+    Without `at` it holds from its arrival. A clock that runs ahead is believed of a refusal only (up to a day): a
+    permission is never dated after its arrival. It may end by itself (`expires_at`).
     """
 
     purpose: Key | None = None

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.audience.permission import Scope, Statement, permitted
+from services.audience.permission import Scope, Statement, dated, permitted
 from services.audience.queries import permission as queries
 from shared.contracts.permissions import ConsentState
 from shared.db import Db
@@ -156,6 +156,32 @@ def test_a_statement_that_makes_no_sense_is_refused_at_its_field(audience, load,
     assert answer.status_code == 422
     assert pointer in {error["pointer"] for error in answer.json()["errors"]}
     assert audience.get(f"/v1/customers/{unique}/consents").json()["items"] == []
+
+
+def test_a_permission_from_a_clock_that_runs_ahead_never_outlives_a_later_withdrawal(audience, load, unique):
+    soon, ahead = (datetime.now(UTC) + timedelta(minutes=minutes) for minutes in (2, 120))
+    grant = {"channel": "email", **GRANT}
+    report = load(
+        [
+            {"customer_id": f"{unique}-ahead", "consents": [grant | {"at": ahead.isoformat()}]},
+            {"customer_id": f"{unique}-loaded", "consents": [grant | {"at": soon.isoformat()}]},
+            {"customer_id": f"{unique}-told"},
+        ]
+    )
+    assert [(one["pointer"], one["rows"]) for one in report["reasons"]] == [("/consents/0/at", 1)]
+    path = f"/v1/customers/{unique}-told/consents/email"
+    assert audience.put(path, json=GRANT | {"at": ahead.isoformat()}).status_code == 422
+    assert audience.put(path, json=GRANT | {"at": soon.isoformat()}).status_code == 200
+    withdrawal = {"state": "withdrawn", "source": "telephone", "purpose": "marketing"}
+    for name in ("loaded", "told"):
+        path = f"/v1/customers/{unique}-{name}/consents"
+        audience.put(f"{path}/email", json=withdrawal)
+        assert [one["state"] for one in audience.get(path).json()["items"]] == ["withdrawn", "granted"]
+
+
+def test_a_refusal_keeps_its_own_time_and_a_permission_is_as_old_as_its_arrival():
+    assert dated(NO, LATER, NOW) == LATER
+    assert (dated(YES, LATER, NOW), dated(YES, EARLIER, NOW)) == (NOW, EARLIER)
 
 
 def test_permission_of_an_unknown_customer_is_not_found(audience, unique):

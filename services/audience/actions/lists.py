@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from services.audience import funnel
+from services.audience import clock, funnel
 from services.audience.control import SERVICE_MESSAGES, control_of
 from services.audience.measures import LIST_MEMBERS, LISTS_BUILT
 from services.audience.permission import Scope
@@ -19,8 +19,6 @@ from shared.db import Db, new_id
 from shared.errors import Conflict, FieldError, Invalid, NotFound
 from shared.settings import Settings
 from shared.telemetry import log
-
-CLOCK_TOLERANCE = timedelta(minutes=5)
 
 
 class NameTaken(Conflict):
@@ -107,7 +105,7 @@ def _segment(db: Db, new: NewTargetList) -> Segment:
 def _claimed(db: Db, new: NewTargetList, segment: Segment, settings: Settings) -> Claim:
     now = datetime.now(UTC)
     as_of = new.as_of or now
-    if as_of > now + CLOCK_TOLERANCE:
+    if as_of > now + clock.TOLERANCE:
         raise Invalid("A list cannot be frozen in the future.", [FieldError("/as_of", "must not lie in the future")])
     scope = _scope(db, new)
     return Claim(

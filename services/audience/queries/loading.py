@@ -8,6 +8,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from services.audience.permission import dated
 from services.audience.queries.parameters import with_json
 from services.audience.screening import Point, Screened
 from shared.contracts.audience import Scalar
@@ -91,9 +92,10 @@ INSERT_CONSENTS = sa.text("""
                           and c.channel in (i.channel, '*') and c.purpose in (i.purpose, '*'))
            and not exists (select
                              from published.feedback_withdrawals as w
-                            where w.customer_id = i.customer_id and coalesce(w.brand, i.brand) = i.brand
-                              and coalesce(w.channel, i.channel) = i.channel
-                              and coalesce(w.purpose, i.purpose) = i.purpose)
+                            where w.customer_id = i.customer_id
+                              and coalesce(w.brand, lower(i.brand)) = lower(i.brand)
+                              and coalesce(w.channel, lower(i.channel)) = lower(i.channel)
+                              and coalesce(w.purpose, lower(i.purpose)) = lower(i.purpose))
      order by i.customer_id
         on conflict do nothing
 """)
@@ -202,7 +204,7 @@ def _write_consents(db: Db, by_customer: dict[str, Merged], now: datetime) -> No
             one.channel,
             one.purpose,
             one.state.value,
-            one.at,
+            None if one.at is None else dated(one.state, one.at, now),
             one.source,
             one.wording,
             None if one.evidence is None else json.dumps(one.evidence),

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from services.audience.permission import Scope
+from services.audience.permission import Scope, dated
 from services.audience.queries.parameters import with_json
 from shared.contracts.permissions import Consent, ConsentStatement
 from shared.db import Db
@@ -29,8 +29,9 @@ PERMITTED = """
                    + cast(w.purpose is not null as integer) as named,
                    false as permits
               from published.feedback_withdrawals as w
-             where coalesce(w.brand, :brand) = :brand and coalesce(w.channel, :channel) = :channel
-               and coalesce(w.purpose, :purpose) = :purpose
+             where coalesce(w.brand, lower(:brand)) = lower(:brand)
+               and coalesce(w.channel, lower(:channel)) = lower(:channel)
+               and coalesce(w.purpose, lower(:purpose)) = lower(:purpose)
                and w.customer_id {asked}) as s
      order by s.customer_id, s.at desc, s.named desc, s.permits
 """
@@ -79,7 +80,7 @@ TAKE_BOUNCES = sa.text("""
     with bounced as (
         select p.customer_id, p.channel
           from audience.contact_point as p
-          join published.feedback_withdrawals as w on w.customer_id = p.customer_id and w.channel = p.channel
+          join published.feedback_withdrawals as w on w.customer_id = p.customer_id and w.channel = lower(p.channel)
          where w.xid >= cast(:low as xid8) and w.xid < cast(:high as xid8)
            and w.reason = 'bounced' and p.status = 'active' and p.updated_at <= w.at
          order by p.customer_id, p.channel
@@ -112,7 +113,8 @@ def history(db: Db, customer_id: str, page: PageRequest) -> list[tuple[str, Cons
 def record(db: Db, customer_id: str, channel: str | None, statement: ConsentStatement, now: datetime) -> Consent:
     """Append a statement, or give the one that stands with the same scope, instant and state."""
     row = statement.model_dump(mode="json", exclude={"at", "expires_at"})
-    row |= {"customer": customer_id, "channel": channel, "at": statement.at or now, "now": now}
+    row |= {"customer": customer_id, "channel": channel, "now": now}
+    row |= {"at": dated(statement.state, statement.at or now, now)}
     row |= {"expires_at": statement.expires_at}
     return Consent.model_validate(dict(db.execute(RECORD, row).one()._mapping))
 
