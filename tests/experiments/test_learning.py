@@ -54,6 +54,22 @@ def test_contacting_only_the_moved_beats_contacting_everybody(experiments, learn
     assert found["curve"][-1]["share"] == 1
 
 
+def test_profit_learnt_from_is_the_profit_of_the_results(experiments, learnt):
+    results = experiments.get(f"/v1/experiments/{learnt}/results").json()
+    (shown,) = next(each for each in results["metrics"] if each["kind"] == "profit")["effects"]
+    effect = experiments.get(f"/v1/experiments/{learnt}/uplift").json()["average_effect"]
+    # adjusted for features the mean moves by less than a standard error; the contact's cost is ten of them
+    assert effect["estimate"] == pytest.approx(shown["absolute"]["estimate"], abs=shown["standard_error"])
+    policies = experiments.get(f"/v1/experiments/{learnt}/policy").json()["policies"]
+    everyone = next(each["value"] for each in policies if each["policy"] == "contact_all")
+    assert everyone["low"] < shown["absolute"]["estimate"] < everyone["high"]
+
+
+def test_profit_has_no_price(experiments, learnt):
+    answer = experiments.get(f"/v1/experiments/{learnt}/policy", params={"value": "2"})
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "#query/value")
+
+
 def test_another_arm_or_metric_is_refused_at_the_parameter(experiments, learnt):
     for query, pointer in (({"arm": "nobody"}, "#query/arm"), ({"metric": "else"}, "#query/metric")):
         answer = experiments.get(f"/v1/experiments/{learnt}/uplift", params=query)

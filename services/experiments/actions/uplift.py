@@ -72,7 +72,8 @@ def every_arm(begin: Begin, reference: str) -> tuple[list[Uplift], list[Policy]]
 def question(db: Db, reference: str, metric: str | None, arm: str | None, value: float | None) -> Question:
     """What is asked; by default about profit where it is measured, else the primary metric, and the first arm.
 
-    Raises `Invalid` for a metric or an arm that the experiment does not have, `NotYet` before it has started.
+    Raises `Invalid` for a metric or an arm that the experiment does not have, or a price of profit, `NotYet` before it
+    has started.
     """
     experiment = experiments.experiment(db, reference)
     if experiment.state is State.DRAFT:
@@ -82,6 +83,8 @@ def question(db: Db, reference: str, metric: str | None, arm: str | None, value:
     found = profit if metric is None else next((each for each in measured if each.key == metric), None)
     if found is None:
         raise Invalid("The metric is not measured.", [FieldError("#query/metric", f"not measured: {metric}")])
+    if value is not None and found.kind is MetricKind.PROFIT:
+        raise Invalid("Profit has no price.", [FieldError("#query/value", f"{found.key} is profit already")])
     arms = [each for each in experiment.arms if not each.control]
     chosen = arms[0] if arm is None else next((each for each in arms if each.key == arm), None)
     if chosen is None:
@@ -161,20 +164,26 @@ def learn(asked: Question, people: queries.People) -> "UpliftReadout":
 
     from services.experiments.uplift import UpliftData, columns_of, evaluate
 
-    keys = tuple(arm.key for arm in asked.experiment.arms)
-    priced = asked.metric.kind in MONEY or asked.value is not None
+    arms = asked.experiment.arms
+    keys = tuple(arm.key for arm in arms)
+    got = np.array([keys.index(arm) for arm in people.arms], dtype=np.int64)
+    counted = np.array(people.values, dtype=np.float64)
+    costs = np.array([contact_cost(arm) for arm in arms])
+    net = asked.metric.kind is MetricKind.PROFIT  # of contacts, as in the results
+    priced = not net and (asked.metric.kind in MONEY or asked.value is not None)
     return evaluate(
         UpliftData(
             customers=np.array(people.customers),
-            arms=np.array([keys.index(arm) for arm in people.arms], dtype=np.int64),
+            arms=got,
             arm_keys=keys,
             control=asked.experiment.control.key,
-            outcome=np.array(people.values, dtype=np.float64),
+            outcome=counted - costs[got] if net else counted,
             probability=np.array(people.probabilities, dtype=np.float64),
             features=columns_of(people.features),
             strata=np.array(people.strata) if any(people.strata) else None,
-            cost={arm.key: contact_cost(arm) for arm in asked.experiment.arms} if priced else {},
+            cost=dict(zip(keys, costs.tolist(), strict=True)) if priced else {},
             value=_worth(asked),
+            responded=counted != 0,
         )
     )
 

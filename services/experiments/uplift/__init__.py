@@ -5,13 +5,15 @@ Pure: arrays in, named tuples out. The experiments service calls one function an
     evaluate(people: UpliftData) -> UpliftReadout
     columns_of(rows: Sequence[Mapping[str, JsonValue]]) -> dict[str, list[JsonValue]]
 
-    UpliftData(customers, arms, arm_keys, control, outcome, probability, features, strata=None, cost={}, value=1.0)
+    UpliftData(customers, arms, arm_keys, control, outcome, probability, features, strata=None, cost={}, value=1.0,
+               responded=None)
 
 `customers` is an array of n ids, `arms` of n positions in `arm_keys`, `outcome` one number per customer (0 where
 nothing was counted), `probability` the stored probability of the arm that the customer got, `features` the features
 frozen with the assignment by column name (numbers, text, booleans, None where missing), `strata` the stratum of each
 customer. `cost` is what one contact of an arm costs (by key, in money), `value` the money that one unit of outcome is
-worth, negative where less is better; where the outcome is profit already, leave both alone.
+worth, negative where less is better. Where the outcome is profit, it is net of contacts already: leave both alone, and
+say in `responded` who did anything, since a contact alone makes a net profit other than 0.
 
 For each treatment arm, `ArmUplift` holds what `/uplift` shows (`effect`; `models` with Qini, AUUC and RATE; `winner`;
 `importances`; `reason` where there is too little to learn from) and what `/policy` shows (`profit` by share contacted,

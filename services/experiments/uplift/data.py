@@ -32,7 +32,7 @@ class UpliftData(NamedTuple):
     control
         The key of the arm that the others are compared with.
     outcome
-        What was counted; 0 where nothing was.
+        What was counted, 0 where nothing was; profit is net of what the customer's arm costs.
     probability
         With which each customer got the arm it got, in (0, 1].
     features
@@ -40,9 +40,12 @@ class UpliftData(NamedTuple):
     strata
         Stratum of each customer where the split was stratified.
     cost
-        Money for one contact, by arm key; arms not named cost nothing.
+        Money for one contact, by arm key, where `outcome` is not net of it; arms not named cost nothing. What counts
+        is what an arm costs more than the control.
     value
         Money for one unit of outcome; negative where less is better.
+    responded
+        Who did anything that was counted; without it, those whose outcome is not 0.
     """
 
     customers: NDArray[np.str_]
@@ -55,6 +58,7 @@ class UpliftData(NamedTuple):
     strata: NDArray[np.str_] | None = None
     cost: Mapping[str, float] = {}
     value: float = 1.0
+    responded: NDArray[np.bool_] | None = None
 
 
 class Estimate(NamedTuple):

@@ -34,8 +34,8 @@ def evaluate(people: UpliftData) -> UpliftReadout:
 
 def _check(people: UpliftData) -> None:
     n = len(people.customers)
-    given = (people.arms, people.outcome, people.probability, *((people.strata,) if people.strata is not None else ()))
-    if any(len(each) != n for each in given):
+    optional = [each for each in (people.strata, people.responded) if each is not None]
+    if any(len(each) != n for each in (people.arms, people.outcome, people.probability, *optional)):
         raise ValueError("All arrays must have one entry per customer.")
     if people.control not in people.arm_keys:
         raise ValueError(f"There is no arm {people.control}.")
@@ -86,13 +86,13 @@ class _Evaluation:
         sample = self._sample(arm, self._sign * gamma)
         models = (ranking.judge("t_learner", better, sample), ranking.judge("response_model", response, sample))
         winner = max(models, key=lambda model: model.rate.estimate)
-        money, cost = abs(self._people.value), self._people.cost.get(key, 0.0)
-        worth = money * self._sign * gamma[here] - cost
+        money, dearer = abs(self._people.value), self._dearer(key)
+        worth = money * self._sign * gamma[here] - dearer
         profit = policy.profit_curve(better if winner is models[0] else response, worth)
-        price = cost / money if money else float("inf")
+        pays = money * better > dearer
         # ties of the response model are cut by hash, so that the order of rows decides nothing
         by_hash = np.argsort(self._hash[here], kind="stable")
-        found, gain = policy.policies(better[by_hash], response[by_hash], worth[by_hash], price)
+        found, gain = policy.policies(pays[by_hash], response[by_hash], worth[by_hash])
         accepted, verdict = policy.verdict(gain, found[0].share)
         return ArmUplift(
             arm=key,
@@ -109,8 +109,14 @@ class _Evaluation:
             scores=predicted,
         )
 
+    def _dearer(self, key: str) -> float:
+        """What one customer of the arm costs more than one of the control, in money."""
+        cost = self._people.cost
+        return cost.get(key, 0.0) - cost.get(self._people.control, 0.0)
+
     def _too_few(self, arm: int) -> str | None:
-        responded = self._people.outcome != 0
+        people = self._people
+        responded = people.outcome != 0 if people.responded is None else people.responded
         for half in (self._held_out, ~self._held_out):
             for compared in (arm, self._control):
                 if (responded & half & (self._people.arms == compared)).sum() < FEWEST_RESPONDERS:

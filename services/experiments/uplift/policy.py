@@ -1,6 +1,7 @@
 """What contacting some instead of all would have earned, on customers the models did not learn from."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.experiments.uplift.data import Estimate, Floats, Policy, ProfitPoint
 from services.experiments.uplift.ranking import TWENTIETHS
@@ -24,23 +25,22 @@ def profit_curve(scores: Floats, worth: Floats) -> tuple[ProfitPoint, ...]:
     return tuple(points) if len(values) else ()
 
 
-def policies(effect: Floats, response: Floats, worth: Floats, price: float) -> tuple[tuple[Policy, ...], Estimate]:
+def policies(pays: NDArray[np.bool_], response: Floats, worth: Floats) -> tuple[tuple[Policy, ...], Estimate]:
     """The four policies, and what the learned one earns over contacting everyone.
 
     Parameters
     ----------
-    effect, response
-        Predicted effect and predicted response when contacted, in outcome units, more being better.
+    pays
+        Whether each customer's predicted effect pays for the contact.
+    response
+        Predicted response when contacted, in outcome units, more being better.
     worth
         Unbiased scores of what contacting each customer earns after its cost, in money.
-    price
-        The effect that pays for one contact.
     """
-    learned = effect > price
     likeliest = np.zeros(len(response))
-    likeliest[np.argsort(-response, kind="stable")[: int(learned.sum())]] = 1.0
+    likeliest[np.argsort(-response, kind="stable")[: int(pays.sum())]] = 1.0
     chosen = {
-        "learned": learned.astype(np.float64),
+        "learned": pays.astype(np.float64),
         "response_model": likeliest,
         "contact_all": np.ones(len(worth)),
         "contact_none": np.zeros(len(worth)),

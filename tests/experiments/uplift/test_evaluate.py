@@ -100,6 +100,30 @@ def test_profit_counts_in_money():
     assert ten.effect == one.effect
 
 
+def test_an_arm_is_charged_what_it_costs_more_than_the_control():
+    people = shop(20_000, 4)
+    both = people._replace(cost={"letter": 0.08, "nothing": 0.05})
+    (one,), (two,) = evaluate(people).arms, evaluate(both).arms
+    assert [policy.share for policy in two.policies] == [policy.share for policy in one.policies]
+    for policy, other in zip(one.policies, two.policies, strict=True):
+        assert other.value == pytest.approx(policy.value)
+
+
+def test_an_outcome_net_of_contacts_earns_what_the_outcome_and_its_costs_do():
+    apart = shop(20_000, 4)._replace(outcome=shop(20_000, 4).outcome * 2)  # not 0 or 1, so that all models are linear
+    net = apart._replace(outcome=apart.outcome - 0.03 * apart.arms, cost={}, responded=apart.outcome != 0)
+    (one,), (other,) = evaluate(apart).arms, evaluate(net).arms
+    assert other.effect.estimate == pytest.approx(one.effect.estimate - 0.03)
+    assert other.gain_over_all == pytest.approx(one.gain_over_all)
+    assert other.profit[-1] == pytest.approx(one.profit[-1])
+
+
+def test_a_contact_paid_for_is_no_response():
+    people = shop(150, 9)
+    net = people._replace(outcome=people.outcome - people.arms, responded=people.outcome != 0)
+    assert "too few" in (evaluate(net).arms[0].reason or "")
+
+
 def test_where_less_is_better_the_ranking_turns_round():
     people = shop(20_000, 5, cost=0.0)
     complaints = people._replace(outcome=1 - people.outcome, value=-1.0)
