@@ -1,5 +1,6 @@
 """Who says no is heard at once: the withdrawal stands when the call returns, with Postgres alone."""
 
+import json
 from typing import Any
 
 import httpx
@@ -65,3 +66,58 @@ def test_a_refused_item_beside_it_does_not_keep_a_withdrawal_from_being_heard(
 ) -> None:
     feedback.post("/v1/events", json=[event(0, kind="unsubscribed", value=...), event(1, colour="red")])
     assert len(withdrawn(owner_engine, event(0)["customer_id"])) == 1
+
+
+ODD = ["", " ", "*", "all", "e-mail ", "newsletter", "E-Mail", "ｅmail", "email;sms"]
+
+
+@pytest.mark.parametrize("channel", ["Email", " EMAIL\t", *ODD])
+def test_an_unsubscribe_stops_the_next_mail_however_its_channel_is_spelled(
+    audience: httpx.Client, feedback: httpx.Client, event: Make, channel: str
+) -> None:
+    customer = event()["customer_id"]
+    reachable(audience, customer, "email", "sms")
+    sent = event(kind="unsubscribed", value=..., properties={"channel": channel})
+    assert feedback.post("/v1/events", json=sent).json()["accepted"] == 1
+    assert sendable(audience, customer, channel="email") is False
+    assert sendable(audience, customer, channel="sms") is (channel not in ODD)
+
+
+@pytest.mark.parametrize(
+    "scope", [{"brand": "*"}, {"brand": ""}, {"brand": "the north!"}, {"brand": " North"}, {"purpose": "newsletter"}]
+)
+def test_a_brand_or_purpose_that_is_none_leaves_nothing_permitted(
+    audience: httpx.Client, feedback: httpx.Client, event: Make, scope: dict[str, str]
+) -> None:
+    customer = event()["customer_id"]
+    reachable(audience, customer, "email", brand="North")
+    assert sendable(audience, customer, channel="email", brand="North") is True
+    feedback.post("/v1/events", json=event(kind="unsubscribed", value=..., properties=scope))
+    assert sendable(audience, customer, channel="email", brand="North") is False
+
+
+def test_a_hard_bounce_on_a_channel_that_is_none_closes_email(
+    feedback: httpx.Client, owner_engine: sa.Engine, event: Make
+) -> None:
+    feedback.post("/v1/events", json=event(kind="bounced", value=..., properties={"bounce": "hard", "channel": "mail"}))
+    (found,) = withdrawn(owner_engine, event()["customer_id"])
+    assert found["channel"] == "email"
+
+
+def reachable(audience: httpx.Client, customer: str, *channels: str, brand: str = "default") -> None:
+    """A customer who can be, and may be, written to on these channels."""
+    given = {"purpose": "marketing", "state": "granted", "source": "test", "brand": brand, "at": "2020-01-01T00:00:00Z"}
+    row = {
+        "customer_id": customer,
+        "contact_points": [{"channel": channel, "handle": "h"} for channel in channels],
+        "consents": [given | {"channel": channel} for channel in channels],
+    }
+    headers = {"Content-Type": "application/x-ndjson"}
+    answer = audience.post("/v1/customers", content=json.dumps(row), headers=headers)
+    assert answer.json()["accepted"] == 1, answer.text
+
+
+def sendable(audience: httpx.Client, customer: str, **scope: str) -> bool:
+    asked = {"customer_ids": [customer], "purpose": "marketing", **scope}
+    (found,) = audience.post("/v1/send-checks", json=asked).json()["checks"]
+    return bool(found["sendable"])

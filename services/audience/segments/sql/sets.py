@@ -168,8 +168,8 @@ def _stated(clause: ConsentClause, as_of: datetime) -> sa.Select[Any]:
 
 
 def _withdrawn(clause: ConsentClause) -> sa.Select[Any]:
-    """What feedback heard, which is in force before audience has it on its own record."""
-    scope = {"brand": clause.brand, "channel": clause.consent, "purpose": clause.purpose}
+    """What feedback heard, in lower case, which is in force before audience has it on its own record."""
+    scope = {"brand": clause.brand.lower(), "channel": clause.consent.lower(), "purpose": clause.purpose.lower()}
     narrowness = [sa.case((withdrawal.c[name].is_(None), 0), else_=1) for name in scope]
     return sa.select(
         withdrawal.c.customer_id,
