@@ -1,7 +1,12 @@
 """Outcomes are recounted: late, early, repeated and refunded responses end up where they belong."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
+import pytest
+
+from services.experiments.actions import outcomes
+from services.experiments.queries import outcomes as queries
+from shared.db import transaction
 from tests.experiments.conftest import T0
 
 
@@ -76,3 +81,45 @@ def test_a_changed_metric_leaves_running_experiments_as_they_were(
     respond((f"{unique}-a", 5, {}))
     work("experiments")
     assert outcomes_of(found["id"]) == {(f"{unique}-a", key): 1}
+
+
+@pytest.fixture
+def usual_lag(experiments_engine):
+    """Count what arrived, and say within how long events usually arrive."""
+
+    def tick() -> timedelta:
+        outcomes.tick(lambda: transaction(experiments_engine))
+        with transaction(experiments_engine) as db:
+            return queries.pending(db).usual_lag
+
+    return tick
+
+
+def _arrived_earlier(owner_engine, days: int) -> None:
+    with owner_engine.begin() as connection:
+        connection.exec_driver_sql("update experiments.arrival_delay set day = day - %s", (days,))
+
+
+def test_orders_of_a_weekly_file_are_waited_for_though_views_come_all_day(
+    clean, metric, respond, usual_lag, owner_engine, unique
+):
+    metric("orders")
+    metric("views", event="view")
+    now = datetime.now(UTC)
+    respond(*((f"{unique}-{n}", -n / 100, {}) for n in range(1, 650)), t0=now)
+    assert usual_lag() == timedelta(days=6, hours=11)
+    for _ in range(40):
+        respond(*((f"{unique}-{n}", 0, {"kind": "view"}) for n in range(50)), t0=datetime.now(UTC))
+        assert usual_lag() == timedelta(days=6, hours=11)
+    _arrived_earlier(owner_engine, 7)
+    assert usual_lag() == timedelta(days=6, hours=11)
+    _arrived_earlier(owner_engine, 2)
+    respond((f"{unique}-late", 0, {"kind": "view"}), t0=datetime.now(UTC))
+    assert usual_lag() <= timedelta(minutes=1)
+
+
+def test_what_no_metric_counts_and_history_being_loaded_are_not_waited_for(clean, metric, respond, usual_lag, unique):
+    metric("orders")
+    now = datetime.now(UTC)
+    respond((f"{unique}-a", -3, {"kind": "view"}), *((f"{unique}-{n}", -9 - n, {}) for n in range(20)), t0=now)
+    assert usual_lag() == timedelta(0)

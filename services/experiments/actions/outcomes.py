@@ -1,11 +1,10 @@
 """Keeping outcomes up with what arrives."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from services.experiments.actions.assignments import Begin
+from services.experiments.queries import delays
 from services.experiments.queries import outcomes as queries
-
-FADING = 0.9  # how much of the usual lag seen before still counts at the next tick
 
 
 def tick(begin: Begin) -> int | None:
@@ -20,12 +19,11 @@ def tick(begin: Begin) -> int | None:
         if not found.same_cluster:
             queries.start_over(db)
             found = found._replace(xid="0")
-        touched, lag = 0, found.usual_lag
+        touched = 0
         if queries.arrived(db, found.xid, found.bound):
             touched = queries.recount(db, found.xid, found.bound)
-            seen = queries.usual_lag(db, found.xid, found.bound)
-            lag = max(seen or timedelta(0), lag * FADING)
-        queries.move(db, found, lag)
+            delays.remember(db, found.xid, found.bound, found.at)
+        queries.move(db, found, delays.usual_lag(db, found.at))
     return touched
 
 

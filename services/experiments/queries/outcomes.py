@@ -94,13 +94,6 @@ COHORTS = sa.text("""
            earliest_t0 = least(c.earliest_t0, excluded.earliest_t0),
            latest_t0 = greatest(c.latest_t0, excluded.latest_t0)
 """)
-LAG = sa.text("""
-    select percentile_disc(0.99) within group (order by greatest(e.received_at - e.occurred_at, interval '0')) as usual
-      from published.feedback_batches as b
-      join published.feedback_events as e on e.batch_id = b.batch_id
-     where b.xid >= cast(:position as xid8) and b.xid < cast(:bound as xid8)
-       and e.received_at - e.occurred_at <= interval '1 day'
-""")
 START_OVER = (
     sa.text("delete from experiments.cohort"),
     sa.text("delete from experiments.outcome"),
@@ -170,12 +163,6 @@ def recount(db: Db, since: str, bound: str) -> int:
     db.execute(DISCREPANCIES)
     db.execute(COHORTS, span)
     return int(touched)
-
-
-def usual_lag(db: Db, since: str, bound: str) -> timedelta | None:
-    """The 99th percentile of the time from an event to its arrival, of arrivals within a day of their event."""
-    found: timedelta | None = db.execute(LAG, {"position": since, "bound": bound}).scalar_one()
-    return found
 
 
 def move(db: Db, to: Position, lag: timedelta) -> None:
