@@ -177,7 +177,8 @@ class Trait(Message):
 class Portrait(Message):
     """All that is known of one customer. `filled` holds supplemented values, apart from what was told.
 
-    `profiling: false` is an objection, which keeps the customer out of models and rankings.
+    `profiling: false` is an objection: it keeps the customer out of models and rankings, and to segments and lists the
+    customer has no traits.
     """
 
     customer_id: str
@@ -236,7 +237,10 @@ class ImportReject(Message):
 
 
 class TraitsRow(Message):
-    """Derived traits of one customer, from outside. For each trait the newest `computed_at` stays."""
+    """Derived traits of one customer, from outside. For each trait the newest `computed_at` stays.
+
+    Rows about customers who object to profiling are refused, and so is a `computed_at` in the future.
+    """
 
     customer_id: CustomerId
     traits: dict[AttributeName, Scalar] = Field(min_length=1, max_length=200)
@@ -273,9 +277,10 @@ class TraitsPull(Message):
 
 
 class TraitsPulled(Message):
-    """What was taken over from a model run."""
+    """What was taken over from a model run; `objecting` customers got nothing, for they object to profiling."""
 
     source: str
     run: UUID
     customers: int
     new_customers: int
+    objecting: int

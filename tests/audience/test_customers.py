@@ -114,6 +114,7 @@ def test_of_each_trait_the_newest_stays_and_unknown_customers_become_known(audie
         ({"traits": {"a": [1]}}, "/traits/a"),
         ({"traits": {"a": "ada@example.com"}}, "/traits/a"),
         ({"computed_at": "2024-01-01T00:00:00"}, "/computed_at"),
+        ({"computed_at": "2199-01-01T00:00:00Z"}, "/computed_at"),
         ({"customer_id": ""}, "/customer_id"),
         ({"model": ""}, "/model"),
         ({"more": 1}, "/more"),
@@ -137,6 +138,19 @@ def test_a_run_is_taken_over_as_a_set(audience, load, unique, owner_engine):
     found = audience.get(f"/v1/customers/{unique}-1").json()["traits"]
     assert {name: trait["value"] for name, trait in found.items()} == {"recency": 3, "segment": "loyal"}
     assert (found["recency"]["model"], found["recency"]["computed_at"]) == (f"rfm:{run}", "2024-05-01T00:00:00Z")
+
+
+def test_who_objects_to_profiling_gets_no_traits_and_the_answer_says_so(audience, load, unique, owner_engine):
+    load([{"customer_id": f"{unique}-1", "profiling": False}, {"customer_id": f"{unique}-2"}])
+    rows = [{"customer_id": f"{unique}-{number}", "traits": {"churn": 0.5}, **MODEL} for number in (1, 2)]
+    report = traits(audience, rows)
+    assert (report["accepted"], report["refused"]) == (1, 1)
+    assert (report["rejected"][0]["index"], report["rejected"][0]["pointer"]) == (0, "/customer_id")
+    run = publish(owner_engine, {f"{unique}-{number}": '{"recency": 3}' for number in (1, 2)})
+    pulled = audience.post("/v1/traits:pull", json={"source": "rfm", "run": str(run)}).json()
+    assert (pulled["customers"], pulled["objecting"]) == (1, 1)
+    assert audience.get(f"/v1/customers/{unique}-1").json()["traits"] == {}
+    assert set(audience.get(f"/v1/customers/{unique}-2").json()["traits"]) == {"churn", "recency"}
 
 
 def publish(engine, scores):
@@ -165,8 +179,9 @@ def test_a_run_that_nobody_published_is_not_found(audience):
 
 
 def test_the_published_portraits_show_what_is_told_and_derived(audience, load, unique, experiments_engine):
-    load([{"customer_id": unique, "attributes": {"age": 30}, "profiling": False}])
+    load([{"customer_id": unique, "attributes": {"age": 30}}])
     traits(audience, [{"customer_id": unique, "traits": {"churn": 0.5}, **MODEL}])
+    load([{"customer_id": unique, "profiling": False}])
     statement = sa.text("select * from published.audience_portraits as p where p.customer_id = :id")
     with experiments_engine.connect() as connection:
         row = connection.execute(statement, {"id": unique}).mappings().one()

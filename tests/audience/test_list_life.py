@@ -75,6 +75,7 @@ def test_a_list_of_nobody_is_refused_and_its_name_stays_free(audience, crowd, lo
         ({"rank_by": {"attribute": "city"}}, "/rank_by/attribute"),
         ({"rank_by": {"attribute": "nothing"}}, "/rank_by/attribute"),
         ({"strata": [{"attribute": "nothing"}]}, "/strata/0/attribute"),
+        ({"strata": [{"attribute": "city"}, {"attribute": "surname"}]}, "/strata/1/attribute"),
         ({"as_of": "2999-01-01T00:00:00Z"}, "/as_of"),
         ({"as_of": "2100-01-01T00:00:00Z"}, "/as_of"),
         ({"as_of": "2024-01-01T00:00:00"}, "/as_of"),

@@ -141,6 +141,14 @@ def test_who_objects_to_profiling_is_ranked_last_and_has_no_features(audience, c
     assert (last["customer_id"], last["features"]) == (f"{unique}-19", {})
 
 
+def test_no_value_of_who_objects_to_profiling_makes_a_stratum(audience, crowd, load, unique):
+    load([{"customer_id": f"{unique}-19", "profiling": False}])
+    strata = [{"attribute": "city"}, {"trait": "churn"}]
+    found = {one["customer_id"]: one for one in members(audience, build(audience, crowd, unique, strata=strata))}
+    assert found[f"{unique}-19"]["stratum"] == "city= | churn="
+    assert found[f"{unique}-18"]["stratum"] == "city=Porto | churn="
+
+
 def test_another_list_reserves_contacts_and_those_held_out_keep_their_place(audience, crowd, unique):
     cap = {"max_contacts": {"count": 1, "days": 7}}
     first = build(audience, crowd, f"{unique} first", rank_by={"attribute": "age"}, limit=8, holdout_share=0.5, **cap)

@@ -142,13 +142,19 @@ def _scope(db: Db, new: NewTargetList) -> Scope:
 
 
 def _check_references(db: Db, new: NewTargetList) -> None:
-    """Ranking needs a number that is declared, strata an attribute that is. Traits need no declaration."""
+    """Ranking needs a number that is declared, strata an attribute that is. Traits need no declaration.
+
+    A stratum is written out beside its members, so a personal value must not be one.
+    """
     declared = attributes.catalogue(db)
-    wrong = [
-        FieldError(f"/strata/{index}/attribute", "is not declared in the attribute catalogue")
-        for index, reference in enumerate(new.strata)
-        if reference.attribute is not None and reference.attribute not in declared
-    ]
+    wrong = []
+    for index, reference in enumerate(new.strata):
+        if reference.attribute is None:
+            continue
+        if reference.attribute not in declared:
+            wrong.append(FieldError(f"/strata/{index}/attribute", "is not declared in the attribute catalogue"))
+        elif declared[reference.attribute].personal:
+            wrong.append(FieldError(f"/strata/{index}/attribute", "is personal, so its values are not shown"))
     ranked: Reference | None = new.rank_by
     if ranked is not None and ranked.attribute is not None:
         known = declared.get(ranked.attribute)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
+from services.audience import clock
 from services.audience.actions.reading import Line, Numbered, Row, in_chunks
 from services.audience.catalogue import LONGEST_TEXT
 from services.audience.identity import holds_contact_data
@@ -16,6 +17,7 @@ from shared.errors import FieldError, NotFound
 from shared.telemetry import log
 
 MOST_REFUSED = 10_000
+OBJECTS = FieldError("/customer_id", "objects to profiling: no traits are kept")
 
 
 def put(begin: Callable[[], AbstractContextManager[Db]], rows: Iterator[Numbered]) -> TraitsReport:
@@ -23,20 +25,29 @@ def put(begin: Callable[[], AbstractContextManager[Db]], rows: Iterator[Numbered
     count = refused = new_customers = 0
     rejected = list[TraitsRefused]()
     for chunk in in_chunks(rows):
-        checked = [(number - 1, _checked(row)) for number, row in chunk]
+        now, objecting = datetime.now(UTC), set[str]()
+        checked = [(number - 1, _checked(row, now)) for number, row in chunk]
         good = [row for _, row in checked if isinstance(row, TraitsRow)]
-        bad = [TraitsRefused(index=index, **row._asdict()) for index, row in checked if isinstance(row, FieldError)]
-        count, refused = count + len(chunk), refused + len(bad)
-        rejected += bad[: MOST_REFUSED - len(rejected)]
         if good:
             with begin() as db:
-                new_customers += queries.put(db, good, datetime.now(UTC)).new_customers
+                taken = queries.put(db, good, now)
+            new_customers, objecting = new_customers + taken.new_customers, taken.objecting
+        faults = ((index, _fault(row, objecting)) for index, row in checked)
+        bad = [TraitsRefused(index=index, **fault._asdict()) for index, fault in faults if fault is not None]
+        count, refused = count + len(chunk), refused + len(bad)
+        rejected += bad[: MOST_REFUSED - len(rejected)]
     return TraitsReport(
         rows=count, accepted=count - refused, new_customers=new_customers, rejected=rejected, refused=refused
     )
 
 
-def _checked(read: Row) -> TraitsRow | FieldError:
+def _fault(row: TraitsRow | FieldError, objecting: set[str]) -> FieldError | None:
+    if isinstance(row, FieldError):
+        return row
+    return OBJECTS if row.customer_id in objecting else None
+
+
+def _checked(read: Row, now: datetime) -> TraitsRow | FieldError:
     raw = read.parsed() if isinstance(read, Line) else read[0]
     if isinstance(raw, FieldError):
         return raw
@@ -46,6 +57,8 @@ def _checked(read: Row) -> TraitsRow | FieldError:
         first = error.errors()[0]
         place = "".join(f"/{part}" for part in first["loc"] if part != "[key]")
         return FieldError("/traits" if holds_contact_data(place) else place, first["msg"])
+    if row.computed_at > now + clock.TOLERANCE:  # no later value could ever replace it
+        return FieldError("/computed_at", "must not lie more than five minutes ahead")
     texts = [("customer_id", row.customer_id), ("model", row.model)]
     texts += [(f"traits/{name}", value) for name, value in row.traits.items() if isinstance(value, str)]
     for place, text in texts:
@@ -62,4 +75,5 @@ def pull(db: Db, wanted: TraitsPull) -> TraitsPulled:
     if taken is None:
         raise NotFound(f"{wanted.source} publishes no run {wanted.run}.")
     log.info("traits pulled", source=wanted.source, customers=taken.customers)
-    return TraitsPulled(source=wanted.source, run=wanted.run, **taken._asdict())
+    counted = taken._asdict() | {"objecting": len(taken.objecting)}
+    return TraitsPulled(source=wanted.source, run=wanted.run, **counted)

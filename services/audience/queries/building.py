@@ -98,9 +98,9 @@ CHOSEN = sa.text("""
                     then e.traits -> :rank_name -> 'value' end as value,
                case when cardinality(cast(:strata_names as text[])) = 0 then ''
                     else (select string_agg(r.name || '=' || coalesce(
-                                     case when r.kind = 'attribute' then e.attributes ->> r.name
-                                          when e.profiling
-                                               and cast(e.traits -> r.name ->> 'computed_at' as timestamptz) <= :as_of
+                                     case when not e.profiling then null
+                                          when r.kind = 'attribute' then e.attributes ->> r.name
+                                          when cast(e.traits -> r.name ->> 'computed_at' as timestamptz) <= :as_of
                                           then e.traits -> r.name ->> 'value' end, ''), ' | ' order by r.place)
                             from unnest(cast(:strata_kinds as text[]), cast(:strata_names as text[]))
                                  with ordinality as r (kind, name, place)) end collate "C" as stratum

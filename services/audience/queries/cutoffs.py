@@ -15,7 +15,7 @@ COMPUTED = sa.text("""
     select :trait, :name, :now, :top_share, percentile_disc(:top_share) within group (order by v.value desc), count(*)
       from (select cast(c.traits -> :trait -> 'value' as numeric) as value
               from audience.customer as c
-             where c.erased_at is null
+             where c.erased_at is null and c.profiling
                and jsonb_typeof(c.traits -> :trait -> 'value') = 'number'
                and cast(c.traits -> :trait ->> 'computed_at' as timestamptz) <= :now) as v
     having count(*) > 0

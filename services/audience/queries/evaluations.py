@@ -120,7 +120,7 @@ def portrait(db: Db, customer_id: str, definitions: list[Clause], as_of: datetim
     """What definitions can look at in one customer. Raises `NotFound` for who is not known (any more)."""
     found = customer.c
     columns = [sa.cast(column, sa.Text).label(column.name) for column in (found.attributes, found.filled, found.traits)]
-    known = sa.select(*columns).where(found.customer_id == customer_id, found.erased_at.is_(None))
+    known = sa.select(*columns, found.profiling).where(found.customer_id == customer_id, found.erased_at.is_(None))
     row = db.execute(known).one_or_none()
     if row is None:
         raise NotFound("There is no such customer.")
@@ -136,6 +136,7 @@ def portrait(db: Db, customer_id: str, definitions: list[Clause], as_of: datetim
         traits=traits,
         events=_events(db, customer_id, kinds, as_of) if kinds else [],
         statements=_statements(db, customer_id),
+        profiling=row.profiling,
     )
 
 

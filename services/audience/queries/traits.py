@@ -1,4 +1,7 @@
-"""Derived traits, as sets. For each trait the newest `computed_at` stays; unknown customers become known."""
+"""Derived traits, as sets. For each trait the newest `computed_at` stays; unknown customers become known.
+
+Who objects to profiling gets none.
+"""
 
 import json
 from collections.abc import Sequence
@@ -39,18 +42,26 @@ UPSERT = sa.text("""
                        or cast(c.traits -> t.key ->> 'computed_at' as timestamptz)
                           <= cast(t.value ->> 'computed_at' as timestamptz)),
                updated_at = excluded.updated_at
-         where c.erased_at is null
+         where c.erased_at is null and c.profiling
         returning c.xmax = 0 as is_new
     )
     select count(*) as customers, count(*) filter (where w.is_new) as new_customers from written as w
 """)
+# After the upsert, which locked the rows: nobody's objection can come in between.
+OBJECTING = sa.text("""
+    select d.customer_id
+      from derived as d
+      join audience.customer as c on c.customer_id = d.customer_id
+     where not c.profiling and c.erased_at is null
+""")
 
 
 class Taken(NamedTuple):
-    """How many customers got traits, and how many of them nobody knew before."""
+    """How many customers got traits, how many of them nobody knew before, and who got none because of an objection."""
 
     customers: int
     new_customers: int
+    objecting: set[str]
 
 
 def put(db: Db, rows: Sequence[TraitsRow], now: datetime) -> Taken:
@@ -61,7 +72,7 @@ def put(db: Db, rows: Sequence[TraitsRow], now: datetime) -> Taken:
         known |= {name: row for name in row.traits if name not in known or known[name].computed_at <= row.computed_at}
     db.execute(STAGING)
     copy_rows(db, COPY, ((customer, json.dumps(_dated(traits))) for customer, traits in newest.items()))
-    return Taken(*db.execute(UPSERT, {"now": now}).one())
+    return _taken(db, now)
 
 
 def _dated(traits: dict[str, TraitsRow]) -> dict[str, object]:
@@ -77,4 +88,9 @@ def pull(db: Db, source: str, run: UUID, now: datetime) -> Taken | None:
     db.execute(STAGING)
     if not db.execute(PULLED, {"source": source, "run": run}).rowcount:  # type: ignore[attr-defined]
         return None
-    return Taken(*db.execute(UPSERT, {"now": now}).one())
+    return _taken(db, now)
+
+
+def _taken(db: Db, now: datetime) -> Taken:
+    written = db.execute(UPSERT, {"now": now}).one()
+    return Taken(written.customers, written.new_customers, set(db.execute(OBJECTING).scalars()))

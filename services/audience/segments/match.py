@@ -33,13 +33,17 @@ class TraitValue(NamedTuple):
 
 
 class Portrait(NamedTuple):
-    """What is known of one customer: attributes as told and as filled, traits, events, statements about permission."""
+    """What is known of one customer: attributes as told and as filled, traits, events, statements about permission.
+
+    Without `profiling` the customer objects to it, and the traits count as missing.
+    """
 
     attributes: Mapping[str, Any]
     filled: Mapping[str, Any]
     traits: Mapping[str, TraitValue]
     events: Sequence[SeenEvent]
     statements: Sequence[Statement]
+    profiling: bool = True
 
 
 class Verdict(NamedTuple):
@@ -99,7 +103,8 @@ class _Evaluation:
 
     def _trait(self, clause: TraitClause) -> tuple[bool, Any]:
         trait = self.portrait.traits.get(clause.trait)
-        raw = trait.value if trait is not None and trait.computed_at <= self.as_of else None
+        usable = trait is not None and self.portrait.profiling and trait.computed_at <= self.as_of
+        raw = trait.value if trait is not None and usable else None
         value = clause.value if clause.cutoff is None else self.catalogue.cutoffs[clause.cutoff]
         kind = type_of(raw if clause.is_ in PRESENCE else value)
         return holds(clause.is_, read(kind, raw), value, kind, Moment(self.as_of)), raw

@@ -428,3 +428,19 @@ def test_making_a_segment_needs_a_key_that_may_write(audience, catalogue, owner_
         assert audience.post("/v1/segments", json=body, headers=headers).status_code == status
     readable = {"definition": body["definition"]}
     assert audience.post("/v1/segments:preview", json=readable, headers=headers).status_code == 200
+
+
+def test_to_segments_and_cut_offs_who_objects_to_profiling_has_no_traits(audience, shop, made, among, load, unique):
+    trait = f"clv_{unique}".replace("-", "_")
+    common = {"computed_at": YESTERDAY.isoformat(), "model": "test"}
+    rows = [{"customer_id": shop[name], "traits": {trait: value}, **common} for name, value in (("ann", 9), ("bob", 1))]
+    assert audience.post("/v1/traits", json=rows).json()["accepted"] == 2
+    load([{"customer_id": shop["ann"], "profiling": False}])
+    valued = made("valued", among({"trait": trait, "is": "gte", "value": 0}))
+    valueless = made("valueless", among({"trait": trait, "is": "missing"}))
+    assert members(audience, valued) == [shop["bob"]]
+    assert members(audience, valueless) == sorted([shop["ann"], shop["cleo"]])
+    explained = audience.get(f"/v1/segments/{valued['id']}/explain/{shop['ann']}").json()
+    assert (explained["member"], explained["clauses"][-1]["found"]) == (False, None)
+    cutoff = audience.post("/v1/cutoffs", json={"trait": trait, "name": "best", "top_share": 0.5}).json()
+    assert (cutoff["customers"], float(cutoff["value"])) == (1, 1.0)

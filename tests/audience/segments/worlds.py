@@ -116,6 +116,7 @@ def portraits() -> st.SearchStrategy[Portrait]:
         traits=_traits(),
         events=st.lists(_event(), max_size=6, unique_by=lambda event: event.event_id),
         statements=_statements(_statement(), 3),
+        profiling=st.sampled_from([True, True, False]),
     )
 
 
@@ -289,8 +290,8 @@ def members(connection: sa.Connection, world: World, definition: Clause | None =
 
 
 CUSTOMER = sa.text("""
-    insert into audience.customer (customer_id, attributes, filled, traits, known_at, updated_at)
-    values (:id, cast(:attributes as jsonb), cast(:filled as jsonb), cast(:traits as jsonb), :at, :at)
+    insert into audience.customer (customer_id, attributes, filled, traits, profiling, known_at, updated_at)
+    values (:id, cast(:attributes as jsonb), cast(:filled as jsonb), cast(:traits as jsonb), :profiling, :at, :at)
 """)
 EVENT = sa.text("""
     insert into feedback.event (customer_id, event_id, kind, category, occurred_at, received_at, value, currency,
@@ -324,6 +325,7 @@ def _customer(name: str, portrait: Portrait) -> dict[str, Any]:
         "attributes": json.dumps(portrait.attributes),
         "filled": json.dumps(portrait.filled),
         "traits": json.dumps(traits),
+        "profiling": portrait.profiling,
         "at": AS_OF - timedelta(days=500),
     }
 

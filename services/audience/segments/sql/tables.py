@@ -11,6 +11,7 @@ customer = sa.table(
     sa.column("attributes", JSONB),
     sa.column("filled", JSONB),
     sa.column("traits", JSONB),
+    sa.column("profiling", sa.Boolean),
     sa.column("erased_at", _TIME),
     schema="audience",
 )
