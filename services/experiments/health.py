@@ -111,6 +111,12 @@ def _counted(vitals: Vitals, found: tuple[str, int], meaning: str, advice: str) 
 
 def _balance(vitals: Vitals) -> list[HealthCheck]:
     """The largest standardised difference of a frozen feature between an arm and the control."""
+    if not vitals.balance:
+        return []
+    compared = {row.arm for row in vitals.balance}
+    missing = [size.arm for size in vitals.sizes if size.assigned and size.arm not in compared]
+    if missing:
+        return [_without_features(missing)]
     control = {row.feature: row for row in vitals.balance if row.arm == vitals.experiment.control.key}
     differences = [
         (_standardised(row, control[row.feature]), f"{row.feature} in arm {row.arm}")
@@ -130,6 +136,17 @@ def _balance(vitals: Vitals) -> list[HealthCheck]:
             advice="Look how customers came into the arms." if unlike else "Nothing to do.",
         )
     ]
+
+
+def _without_features(arms: Sequence[str]) -> HealthCheck:
+    """Nothing says whether an arm is like the others when only the others' features are known."""
+    return HealthCheck(
+        check="balance",
+        status=WARNING,
+        figure=None,
+        detail=f"No numeric feature is known of the customers compared in {', '.join(arms)}, but of others.",
+        advice="Look how customers came into the arms, and whether their attributes were loaded before.",
+    )
 
 
 def _standardised(arm: Balance, control: Balance) -> tuple[float, float]:

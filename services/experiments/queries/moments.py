@@ -11,7 +11,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from services.experiments.figures import Balance, Cohort, Discrepancies, Sums, Values
-from services.experiments.queries import counting
+from services.experiments.queries import counting, people
 from shared.db import Db
 
 ACCUMULATED = """
@@ -89,18 +89,17 @@ DISAGREEMENTS = sa.text(f"""
       from differing as d
      where not exists (select from pending as p where p.customer_id = d.customer_id)
 """)  # noqa: S608  (constants of these modules)
-BALANCE = sa.text("""
+COUNTED = "(select sum(c.customers) from experiments.cohort as c where c.experiment_id = :id)"
+BALANCE = sa.text(f"""
     select f.key as feature, a.arm, count(*) as n, avg(cast(f.value as float8)) as mean,
            var_samp(cast(f.value as float8)) as variance
-      from (select a.arm, a.features
-              from experiments.assignment as a
-             where a.experiment_id = :id
-             order by a.customer_id
-             limit :limit) as a
+      from experiments.assignment as a
      cross join lateral jsonb_each(a.features) as f
-     where jsonb_typeof(f.value) = 'number'
+     where a.experiment_id = :id
+       and {people.SAMPLED.format(total=COUNTED)}
+       and jsonb_typeof(f.value) = 'number'
      group by f.key, a.arm
-""")
+""")  # noqa: S608
 DISCREPANCIES = sa.text("""
     select coalesce(sum(d.early), 0) as early, coalesce(sum(d.other_arm), 0) as other_arm,
            coalesce(sum(d.contacted), 0) as contacted
@@ -133,9 +132,9 @@ def disagreements(db: Db, experiment_id: UUID) -> int:
     return int(db.execute(DISAGREEMENTS, {"id": experiment_id}).scalar_one())
 
 
-def balance(db: Db, experiment_id: UUID, limit: int) -> list[Balance]:
-    """Numeric frozen features by arm, of the first customers by id: their arms are as random as everybody's."""
-    return [Balance(*row) for row in db.execute(BALANCE, {"id": experiment_id, "limit": limit})]
+def balance(db: Db, experiment_id: UUID, most: int) -> list[Balance]:
+    """Numeric frozen features by arm, of all customers, or, where they are more than `most`, of about so many."""
+    return [Balance(*row) for row in db.execute(BALANCE, {"id": experiment_id, "most": most})]
 
 
 def discrepancies(db: Db, experiment_id: UUID) -> Discrepancies:

@@ -1,0 +1,49 @@
+"""Health: what would make an effect unbelievable is found whatever ids and features look like."""
+
+import pytest
+import sqlalchemy as sa
+
+from services.experiments.actions.results import BALANCED_OVER
+from tests.experiments.conftest import T0
+
+ASSIGNED = sa.text("""
+    insert into experiments.assignment
+           (customer_id, experiment_id, arm, t0, probability, stratum, features, source, assigned_at)
+    select cast(:prefix as text) || lpad(cast(n as text), 6, '0'), :id, :arm, :t0, 0.5, '',
+           case when cast(:age as integer) is null then '{}' else jsonb_build_object('age', :age + n % 10) end,
+           'external', :t0
+      from generate_series(1, :customers) as n
+""")
+
+
+@pytest.fixture
+def balance(owner_engine, experiments, experiment, work, unique):
+    """The balance check where ids begin with their arm, each arm as large as all customers that are compared."""
+
+    def check(ages: dict[str, int | None]) -> dict:
+        found = experiment()
+        with owner_engine.begin() as connection:
+            for arm, age in ages.items():
+                given = {"prefix": f"{arm}-{unique}-", "id": found["id"], "arm": arm, "age": age, "t0": T0}
+                connection.execute(ASSIGNED, {**given, "customers": BALANCED_OVER})
+        work("experiments")
+        health = experiments.get(f"/v1/experiments/{found['key']}/results").json()["health"]
+        return next(each for each in health if each["check"] == "balance")
+
+    return check
+
+
+def test_arms_unlike_each_other_are_found_where_ids_carry_the_arm(balance):
+    found = balance({"mail": 30, "nobody": 50})
+    assert (found["status"], found["figure"] > 5) == ("warning", True)
+
+
+def test_arms_alike_are_balanced_where_ids_carry_the_arm(balance):
+    found = balance({"mail": 30, "nobody": 30})
+    assert (found["status"], found["figure"] < 0.2) == ("ok", True)
+
+
+def test_an_arm_of_whom_nothing_is_known_is_warned_of(balance):
+    found = balance({"mail": 30, "nobody": None})
+    assert (found["status"], found["figure"]) == ("warning", None)
+    assert "nobody" in found["detail"]
