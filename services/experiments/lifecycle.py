@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from shared.contracts.experiments import Arm, FrozenMetric, NewExperiment, State
 from shared.errors import Conflict
@@ -19,6 +21,36 @@ class WrongState(Conflict):
     """The experiment's state does not allow it."""
 
     code = "wrong-state"
+
+
+class StillCounting(Conflict):
+    """Responses to the experiment are still to be counted."""
+
+    code = "still-counting"
+
+
+class Counting(NamedTuple):
+    """How far an experiment is counted: when its last window closes (None: nobody is assigned), whether assignments
+    wait, what is counted until when, and how much later than they occur events usually arrive."""
+
+    closes: datetime | None
+    waiting: bool
+    counted_at: datetime | None
+    usual_lag: timedelta
+
+
+def may_archive(key: str, counting: Counting) -> None:
+    """What is archived is never counted again, so all of it must be in. Raises `StillCounting`.
+
+    >>> may_archive("never-sent", Counting(None, False, None, timedelta(0)))
+    """
+    if counting.closes is None:
+        return
+    complete = counting.closes + counting.usual_lag
+    if counting.waiting or counting.counted_at is None or counting.counted_at < complete:
+        raise StillCounting(
+            f"Responses to {key} are counted until {complete:%Y-%m-%d %H:%M} UTC: archive it after that."
+        )
 
 
 def move(found: State, wanted: State) -> State:

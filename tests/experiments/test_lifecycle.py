@@ -1,10 +1,11 @@
 """The life of an experiment: what may follow what, what is frozen, and what is refused with a pointer."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.experiments.conftest import ARMS, created
+from tests.experiments.conftest import ARMS, T0, created
 
 
 def test_the_life_goes_from_draft_to_archive(experiments, experiment):
@@ -18,6 +19,29 @@ def test_the_life_goes_from_draft_to_archive(experiments, experiment):
     for move in ("start", "pause", "stop"):
         answer = experiments.post(f"/v1/experiments/{key}/{move}")
         assert (answer.status_code, answer.json()["type"]) == (409, "urn:attune:problem:wrong-state")
+
+
+def test_an_experiment_is_archived_when_its_last_window_and_the_usual_lag_have_passed(
+    experiments, experiment, metric, split, respond, work, owner_engine, unique
+):
+    def archive(key):
+        return experiments.post(f"/v1/experiments/{key}/archive")
+
+    t0 = datetime.now(UTC).replace(microsecond=0) - timedelta(days=3)
+    running, over = (experiment(name, metrics={"primary": metric(name)}) for name in ("running", "over"))
+    split(running["key"], {f"{unique}-a": "mail", f"{unique}-b": "nobody"}, t0)
+    split(over["key"], {f"{unique}-c": "mail", f"{unique}-d": "nobody"}, T0)
+    for each in (running, over):
+        assert experiments.post(f"/v1/experiments/{each['key']}/stop").status_code == 200
+    assert archive(over["key"]).json()["type"] == "urn:attune:problem:still-counting"  # its customers are not counted
+    work("experiments")
+    assert archive(over["key"]).status_code == 200
+    with owner_engine.begin() as connection:
+        connection.exec_driver_sql("update experiments.position set usual_lag = '1 day'")
+    answer = archive(running["key"])
+    assert (answer.status_code, answer.json()["type"]) == (409, "urn:attune:problem:still-counting")
+    assert f"{t0 + timedelta(days=15):%Y-%m-%d %H:%M}" in answer.json()["detail"]
+    assert experiments.get(f"/v1/experiments/{running['key']}").json()["state"] == "stopped"
 
 
 def test_start_freezes_the_design_and_assigns_nobody(experiments, experiment, metric):

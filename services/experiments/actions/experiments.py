@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from services.experiments import lifecycle
 from services.experiments.queries import experiments as queries
-from services.experiments.queries import metrics
+from services.experiments.queries import metrics, outcomes
 from shared.clients.audience import AudienceClient
 from shared.contracts.experiments import Experiment, NewExperiment, Population, State
 from shared.db import Db, new_id
@@ -71,10 +71,12 @@ def start(db: Db, reference: str) -> Experiment:
 
 
 def move(db: Db, reference: str, state: State) -> Experiment:
-    """Pause, stop or archive. Repeating it changes nothing. Raises `WrongState`."""
+    """Pause, stop or archive. Repeating it changes nothing. Raises `WrongState`, `StillCounting`."""
     found = queries.experiment(db, reference, lock=True)
     lifecycle.move(found.state, state)
     if found.state is not state:
+        if state is State.ARCHIVED:
+            lifecycle.may_archive(found.key, outcomes.counting_of(db, found.id))
         queries.set_state(db, found.id, state, datetime.now(UTC))
     return queries.experiment(db, reference)
 

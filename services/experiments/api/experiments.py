@@ -74,5 +74,8 @@ def stop_experiment(key: Reference, db: Tx) -> Experiment:
 
 @router.post("/{key}/archive", dependencies=WRITES)
 def archive_experiment(key: Reference, db: Tx) -> Experiment:
-    """Put a stopped experiment away: nothing is counted any more."""
+    """Put a stopped experiment away: nothing is counted any more.
+
+    Refused (409) until its last window has closed and what usually arrives late is in; the answer says when that is.
+    """
     return actions.move(db, key, State.ARCHIVED)

@@ -2,9 +2,11 @@
 
 from datetime import datetime, timedelta
 from typing import NamedTuple
+from uuid import UUID
 
 import sqlalchemy as sa
 
+from services.experiments.lifecycle import Counting
 from services.experiments.queries import counting
 from shared.db import Db
 
@@ -109,6 +111,17 @@ PENDING = sa.text("""
      where p.consumer = 'outcomes'
      group by p.xid, p.moved_at, p.usual_lag
 """)
+COUNTING = sa.text("""
+    select max(a.t0) + make_interval(hours => 24 * (select max(m.window_days)
+                                                      from experiments.measured as s
+                                                      join experiments.metric as m on m.id = s.metric_id
+                                                     where s.experiment_id = :id)) as closes,
+           coalesce(bool_or(a.xid >= coalesce(p.xid, '0')), false) as waiting,
+           max(p.moved_at) as counted_at, coalesce(max(p.usual_lag), interval '0') as usual_lag
+      from experiments.assignment as a
+      left join experiments.position as p on p.consumer = 'outcomes'
+     where a.experiment_id = :id
+""")
 
 
 class Position(NamedTuple):
@@ -174,3 +187,8 @@ def pending(db: Db) -> Pending | None:
     """How far counting is; None before the first tick."""
     row = db.execute(PENDING).one_or_none()
     return None if row is None else Pending(**{**row._mapping, "xid": str(row.xid)})
+
+
+def counting_of(db: Db, experiment_id: UUID) -> Counting:
+    """How far an experiment is counted, and when all of it can be."""
+    return Counting(*db.execute(COUNTING, {"id": experiment_id}).one())
