@@ -5,4 +5,10 @@ and `experiments_outcomes`. Reads portraits and list members from audience, even
 Calls audience.
 """
 
-READS = ("audience_portraits", "audience_list_members", "feedback_events", "feedback_batches")
+READS = (
+    "audience_portraits",
+    "audience_personal_attributes",
+    "audience_list_members",
+    "feedback_events",
+    "feedback_batches",
+)

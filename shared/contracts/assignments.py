@@ -50,7 +50,8 @@ class AssignmentsRun(Message):
 class AssignRequest(Message):
     """Who needs an arm, in which experiments (default: all that run).
 
-    `attributes` are what the caller knows now; with those of the portrait they are stored as the assignment's features.
+    `attributes` are what the caller knows now; with those of the portrait they are stored as the assignment's features,
+    without those that audience's catalogue calls personal.
     """
 
     customer_id: CustomerId

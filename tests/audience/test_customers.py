@@ -179,7 +179,8 @@ def test_a_run_that_nobody_published_is_not_found(audience):
 
 
 def test_the_published_portraits_show_what_is_told_and_derived(audience, load, unique, experiments_engine):
-    load([{"customer_id": unique, "attributes": {"age": 30}}])
+    """And nothing personal: whoever reads them may make features of them."""
+    load([{"customer_id": unique, "attributes": {"age": 30, "surname": "Ampère"}}])
     traits(audience, [{"customer_id": unique, "traits": {"churn": 0.5}, **MODEL}])
     load([{"customer_id": unique, "profiling": False}])
     statement = sa.text("select * from published.audience_portraits as p where p.customer_id = :id")

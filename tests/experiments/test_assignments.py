@@ -200,3 +200,22 @@ def test_features_of_an_external_customer_know_nothing_from_after_t0(
             "select customer_id, features from published.experiments_assignments where experiment_key = %s", (key,)
         ).all()
     assert dict(rows) == {f"{unique}-1": {"city": "Lyon", "rfm": 5}, f"{unique}-2": {}, f"{unique}-3": {}}
+
+
+def test_features_of_an_external_customer_are_not_personal(
+    audience, experiments, experiment, split, owner_engine, unique
+):
+    key, name = experiment()["key"], f"surname_{unique}"
+    assert audience.put(f"/v1/attributes/{name}", json={"type": "text", "personal": True}).status_code == 200
+    with owner_engine.begin() as connection:
+        connection.exec_driver_sql(
+            "insert into audience.customer (customer_id, attributes, known_at, updated_at) "
+            "values (%s, %s, now(), now())",
+            (unique, json.dumps({"city": "Lyon", name: "Ampère"})),
+        )
+    split(key, {unique: "mail"})
+    with owner_engine.connect() as connection:
+        features = connection.exec_driver_sql(
+            "select features from published.experiments_assignments where customer_id = %s", (unique,)
+        ).scalar_one()
+    assert features == {"city": "Lyon"}

@@ -122,3 +122,22 @@ def test_attributes_of_the_moment_are_frozen_with_the_portrait(experiments, onli
             "select features from published.experiments_assignments where customer_id = %s", (unique,)
         ).scalar_one()
     assert features == {"city": "Lyon", "age": 31, "device": "phone"}
+
+
+def test_personal_attributes_never_become_features(audience, experiments, online, owner_engine, unique):
+    name = f"surname_{unique}"
+    assert audience.put(f"/v1/attributes/{name}", json={"type": "text", "personal": True}).status_code == 200
+    with owner_engine.begin() as connection:
+        connection.exec_driver_sql(
+            "insert into audience.customer (customer_id, attributes, known_at, updated_at) "
+            "values (%s, %s, now(), now())",
+            (unique, json.dumps({"city": "Lyon", name: "Ampère"})),
+        )
+    assigned(experiments, unique, online["key"], attributes={"device": "phone"})
+    assigned(experiments, f"{unique}-2", online["key"], attributes={"device": "phone", name: "Ampère"})
+    with owner_engine.connect() as connection:
+        rows = connection.exec_driver_sql(
+            "select customer_id, features from published.experiments_assignments where experiment_key = %s",
+            (online["key"],),
+        ).all()
+    assert dict(rows) == {unique: {"city": "Lyon", "device": "phone"}, f"{unique}-2": {"device": "phone"}}

@@ -25,6 +25,7 @@ STORE = """
            case when p.profiling is false then '{}'
                 else coalesce(p.attributes || experiments.known_traits(p.traits, %(now)s), '{}')
                      || cast(n.attributes as jsonb)
+                     - array(select a.name from published.audience_personal_attributes as a)
            end,
            'online', %(now)s
       from unnest(%(customers)s::text[], %(ids)s::uuid[], %(arms)s::text[], %(probabilities)s::float8[],
