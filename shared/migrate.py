@@ -16,6 +16,7 @@ from alembic.script import ScriptDirectory
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
+from shared.arrivals import renumber
 from shared.settings import SERVICES, Settings, sqlalchemy_url
 
 log = structlog.get_logger()
@@ -34,6 +35,8 @@ def migrate(settings: Settings) -> None:
             _run(connection, (resources.files("shared") / "access.sql").read_text())
         for service in SERVICES:
             _upgrade(engine, service)
+        for service in SERVICES:
+            renumber(engine, service)
         for service in SERVICES:
             _grant(engine, service, make_url(settings.database_of(service)).username or "")
     engine.dispose()

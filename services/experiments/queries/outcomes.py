@@ -85,21 +85,29 @@ DISCREPANCIES = sa.text(f"""
         or e.kind in ('sent', 'delivered') and not r.contact
      group by a.customer_id, a.experiment_id
 """)  # noqa: S608
-COHORTS = sa.text("""
+COHORTS = sa.text(f"""
     insert into experiments.cohort as c (experiment_id, arm, stratum, day, customers, earliest_t0, latest_t0)
     select a.experiment_id, a.arm, a.stratum, cast(a.t0 at time zone 'UTC' as date), count(*), min(a.t0), max(a.t0)
       from experiments.assignment as a
+      join experiments.experiment as x on x.id = a.experiment_id and {LIVE}
      where a.xid >= cast(:position as xid8) and a.xid < cast(:bound as xid8)
      group by 1, 2, 3, 4
         on conflict (experiment_id, day, stratum, arm) do update
        set customers = c.customers + excluded.customers,
            earliest_t0 = least(c.earliest_t0, excluded.earliest_t0),
            latest_t0 = greatest(c.latest_t0, excluded.latest_t0)
-""")
+""")  # noqa: S608
+# What is archived is never counted again: it stays as it was counted.
 START_OVER = (
-    sa.text("delete from experiments.cohort"),
-    sa.text("delete from experiments.outcome"),
-    sa.text("delete from experiments.discrepancy"),
+    *(
+        sa.text(f"""
+            delete from experiments.{table} as d
+             using experiments.experiment as x
+             where x.id = d.experiment_id and {LIVE}
+        """)  # noqa: S608
+        for table in ("cohort", "outcome", "discrepancy")
+    ),
+    sa.text("delete from experiments.arrival_delay"),
 )
 PATIENT = sa.text("set local statement_timeout = '30min'")
 PENDING = sa.text("""
@@ -153,7 +161,9 @@ def position(db: Db, now: datetime) -> Position | None:
 
 
 def start_over(db: Db) -> None:
-    """Forget all that was counted: the database came from another cluster, whose positions mean nothing here."""
+    """Forget what was counted and can be counted again: the database came from another cluster, whose positions mean
+    nothing here."""
+    db.execute(PATIENT)
     for statement in START_OVER:
         db.execute(statement)
 
