@@ -11,9 +11,9 @@ service = Service(
     description="Try: give everyone an arm, and say what the difference was.",
     version="0.1.0",
     routers=(
+        assignments.router,  # routes are tried in order, and one customer's arm is asked for most often
         metrics.router,
         experiments.router,
-        assignments.router,
         results.router,
         uplift.router,
         report.router,
