@@ -23,6 +23,7 @@ from shared.db import Db, driver, new_id, read_only, transaction
 from shared.errors import Conflict, DomainError, NotFound, PeerUnavailable
 from shared.pages import PageRequest
 from shared.settings import Settings, libpq_url
+from shared.telemetry import seen_of
 
 log = structlog.get_logger()
 
@@ -165,7 +166,7 @@ class Jobs:
             try:
                 tick(context)
             except (PeerUnavailable, DBAPIError, psycopg.Error) as error:
-                log.warning("periodic work postponed", error=type(error).__name__)
+                log.warning("periodic work postponed", **seen_of(error))
 
         task = app.task(name=name, queue=self.service, queueing_lock=name, lock=name, priority=10)(run)
         app.periodic(cron=cron, periodic_id=name)(task)
@@ -230,10 +231,11 @@ def run_job(jobs: Jobs, context: JobContext) -> None:
             raise Cancelled
         result = jobs.handlers[row.kind](context, row.arguments)
     except (PeerUnavailable, DBAPIError, psycopg.Error) as error:
-        log.warning("job postponed", error=type(error).__name__)
         if isinstance(error, DBAPIError) and not error.connection_invalidated and not _passing(error):
+            log.error("job broke", **seen_of(error))
             _finish(context, "failed", problem=_internal())
             return
+        log.warning("job postponed", **seen_of(error))
         with suppress(DBAPIError), transaction(context.engine) as db:
             db.execute(
                 WAIT_AGAIN,
@@ -245,7 +247,7 @@ def run_job(jobs: Jobs, context: JobContext) -> None:
     except DomainError as error:
         _finish(context, "failed", problem=_told(error))
     except Exception as error:
-        log.exception("job failed", error=type(error).__name__)
+        log.error("job broke", **seen_of(error))
         _finish(context, "failed", problem=_internal())
     else:
         _finish(context, "succeeded", result=result)

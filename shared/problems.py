@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from shared import errors
 from shared.errors import FieldError
+from shared.telemetry import seen_of
 
 log = structlog.get_logger()
 
@@ -124,20 +125,8 @@ def _again(request: Request, detail: str) -> JSONResponse:
 
 def unexpected(request: Request, error: Exception) -> JSONResponse:
     """The answer to an error nobody foresaw. Its message may quote a row: only its kind and place are logged."""
-    log.error("request failed", error=type(error).__name__, where=_where(error))
+    log.error("request failed", **seen_of(error))
     return problem(request, 500, "internal", "Something went wrong here; the log has it under the request id.")
-
-
-def _where(error: BaseException) -> str:
-    """The lines of our own code on the way to the error, innermost last."""
-    lines = []
-    trace = error.__traceback__
-    while trace is not None:
-        name = trace.tb_frame.f_globals.get("__name__", "")
-        if name.split(".")[0] in ("services", "shared"):
-            lines.append(f"{name}:{trace.tb_lineno}")
-        trace = trace.tb_next
-    return " > ".join(lines[-8:])
 
 
 def install(app: FastAPI) -> None:

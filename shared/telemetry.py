@@ -2,8 +2,8 @@
 
 import logging
 import sys
-from collections.abc import Callable
-from typing import TextIO, cast
+from collections.abc import Callable, MutableMapping
+from typing import Any, TextIO, cast
 
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
@@ -59,7 +59,7 @@ def configure_logging(settings: Settings, service: str) -> None:
             foreign_pre_chain=shared,  # type: ignore[arg-type]
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
+                _placed,
                 structlog.processors.JSONRenderer(),
             ],
         )
@@ -67,6 +67,32 @@ def configure_logging(settings: Settings, service: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(level, logging.WARNING) if level > logging.DEBUG else level)
+
+
+def seen_of(error: BaseException) -> dict[str, str]:
+    """What is logged of an error: its kind and place. Never its message or a traceback, which may quote a row."""
+    return {"error": type(error).__name__, "where": _where(error)}
+
+
+def _placed(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """The same for errors that libraries log."""
+    found = event.pop("exc_info", None)
+    error = found[1] if isinstance(found, tuple) else found
+    if isinstance(error, BaseException):
+        event.update(seen_of(error))
+    return event
+
+
+def _where(error: BaseException) -> str:
+    """The lines of our own code on the way to the error, innermost last."""
+    lines = []
+    trace = error.__traceback__
+    while trace is not None:
+        name = trace.tb_frame.f_globals.get("__name__", "")
+        if name.split(".")[0] in ("services", "shared"):
+            lines.append(f"{name}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return " > ".join(lines[-8:])
 
 
 def _named(service: str) -> Callable[[object, str, dict[str, object]], dict[str, object]]:

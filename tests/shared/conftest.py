@@ -81,7 +81,7 @@ def refuse(context: JobContext, arguments: dict[str, int]) -> None:
 
 @toy_jobs.handles("crash")
 def crash(context: JobContext, arguments: dict[str, int]) -> None:
-    raise ZeroDivisionError
+    raise ZeroDivisionError("secret@example.org")
 
 
 @toy_jobs.handles("wait")

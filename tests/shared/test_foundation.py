@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from shared.db import transaction
 from shared.jobs import enqueue
 from shared.service import Service, make_context
 from shared.settings import Settings
+from shared.telemetry import configure_logging
 from tests.conftest import SECRET
 from tests.shared import conftest as toys
 
@@ -190,6 +192,34 @@ def test_jobs_end_with_a_result_or_a_problem(toy: httpx.Client, toy_service: Ser
     assert (crashed["state"], crashed["problem"]["code"]) == ("failed", "internal")
 
 
+def test_a_job_that_breaks_is_logged_with_kind_and_place_and_without_what_it_saw(
+    toy: httpx.Client, toy_service: Service, settings: Settings, capfd: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging(settings, "audience-worker")
+    crashing = toy.post("/v1/things/long", json={"name": "crash"}).json()["id"]
+    drain(toy_service, settings)
+    configure_logging(settings.model_copy(update={"log_level": "error"}), "audience")
+    written = capfd.readouterr().err
+    (seen,) = [line for line in map(json.loads, written.splitlines()) if line["event"] == "job broke"]
+    assert (seen["job_id"], seen["level"], seen["error"]) == (crashing, "error", "ZeroDivisionError")
+    assert seen["where"].startswith("shared.jobs:")
+    assert "secret@example.org" not in written
+
+
+def test_what_libraries_log_of_an_error_is_its_kind_and_place_too(
+    settings: Settings, capfd: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging(settings, "audience")
+    try:
+        raise KeyError("secret@example.org")
+    except KeyError:
+        logging.getLogger("procrastinate").exception("job ended")
+    configure_logging(settings.model_copy(update={"log_level": "error"}), "audience")
+    written = capfd.readouterr().err
+    assert json.loads(written)["error"] == "KeyError"
+    assert "secret@example.org" not in written
+
+
 def drain(toy_service: Service, settings: Settings) -> None:
     context = make_context(toy_service, settings, "worker")
     worker.drain(toy_service.jobs, context, settings.audience_database_url)
@@ -237,8 +267,6 @@ def test_roles_stay_within_their_schema(audience_engine: sa.Engine, database: st
 def test_logs_are_json_and_name_no_customer(
     toy: httpx.Client, capfd: pytest.CaptureFixture[str], settings: Settings
 ) -> None:
-    from shared.telemetry import configure_logging
-
     configure_logging(settings, "audience")
     toy.get("/v1/things/fail/conflict?customer=someone@example.org", headers={"X-Request-ID": "traced"})
     written, end = "", time.monotonic() + 10
