@@ -222,7 +222,7 @@ class ModelRun(Message):
 
     id: UUID
     model: Literal["rfm"]
-    state: Literal["training", "published", "delivered"]
+    state: Literal["training", "published", "delivered", "failed", "cancelled"]
     active: bool
     parameters: dict[str, JsonValue]
     window: dict[str, JsonValue]
@@ -246,7 +246,8 @@ class Refinement(Message):
     """A search for a better segment and its verdict.
 
     `state`: searching; `proposed` (a change was confirmed on customers the search never saw and waits for a decision);
-    `nothing` (no change was shown to be better; the usual outcome); accepted; rejected; failed. `proposal` numbers the
+    `nothing` (no change was shown to be better; the usual outcome); `accepting` (decided, and the segment is being
+    revised: accept again where that broke off); accepted; rejected; failed; cancelled. `proposal` numbers the
     proposals tried on this experiment, `alpha` is the share of error this one may spend. `definition` is the proposed
     rule in the segment language; `evidence` holds what the search saw and what the confirmation showed.
     `searched_version` of the segment is what would be changed, `new_version` what accepting made.
@@ -256,7 +257,7 @@ class Refinement(Message):
     experiment: str
     segment_id: str
     metric: str
-    state: Literal["searching", "proposed", "nothing", "accepted", "rejected", "failed"]
+    state: Literal["searching", "proposed", "nothing", "accepting", "accepted", "rejected", "failed", "cancelled"]
     verdict: str
     proposal: int | None
     alpha: float | None

@@ -20,12 +20,29 @@ class NewSegment(Message):
     definition: Definition
 
 
+class Evidence(Message):
+    """What an experiment showed of a version before it was made, on customers whom the search for it never saw.
+
+    `gain` is what the version earns over contacting everyone of the one before, in `metric` per customer of that one;
+    `low` its simultaneous one-sided lower bound at `alpha`, `forecast` what to expect of it.
+    """
+
+    refinement_id: UUID
+    experiment: Key
+    metric: Key
+    gain: float
+    low: float
+    forecast: float
+    alpha: float
+
+
 class Revision(Message):
     """A new version of a segment. With `based_on`, refused (409) when another version has come in between."""
 
     definition: Definition
     name: Name | None = None
     note: Annotated[Text, StringConstraints(max_length=1000)] | None = None
+    evidence: Evidence | None = None
     based_on: int | None = Field(default=None, ge=1)
 
 
@@ -50,6 +67,7 @@ class SegmentVersion(Message):
     definition: Definition
     sentence: str
     note: str | None
+    evidence: Evidence | None
     created_at: datetime
 
 

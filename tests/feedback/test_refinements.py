@@ -1,6 +1,7 @@
 """From an experiment to a better segment: found on one half, confirmed on the other, decided by a person."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -8,10 +9,12 @@ from typing import Any, NamedTuple
 import httpx
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 Work = Callable[[str], None]
 NDJSON = {"Content-Type": "application/x-ndjson"}
 CUSTOMERS = 6000
+PROBLEM = "urn:attune:problem:"
 
 
 class World(NamedTuple):
@@ -58,11 +61,13 @@ def play(world: World, *, effects: dict[str, tuple[float, float]]) -> str:
     done(world.audience.post("/v1/segments", json={"key": world.name, "definition": definition}))
     metric = {"key": f"{world.name}-orders", "kind": "proportion", "event": "order", "window_days": 14}
     done(world.experiments.post("/v1/metrics", json=metric))
+    capped = metric | {"key": f"{world.name}-capped", "kind": "count", "cap": "1"}
+    done(world.experiments.post("/v1/metrics", json=capped))
     design = {
         "key": world.name,
         "hypothesis": "Writing helps in the north.",
         "arms": [{"key": "nobody", "weight": 0.5, "control": True}, {"key": "mail", "weight": 0.5}],
-        "metrics": {"primary": metric["key"]},
+        "metrics": {"primary": metric["key"], "secondary": [capped["key"]]},
         "planned_size": CUSTOMERS,
     }
     done(world.experiments.post("/v1/experiments", json=design))
@@ -75,9 +80,10 @@ def play(world: World, *, effects: dict[str, tuple[float, float]]) -> str:
     place = f"/v1/experiments/{world.name}/assignments"
     done(world.experiments.post(place, params={"source": "external"}, content=lines(rows), headers=NDJSON))
     orders = [
-        {"event_id": "o", "customer_id": name, "kind": "order", "occurred_at": "2024-05-03T08:00:00Z", "value": "9.90"}
+        {"event_id": f"o{n}", "customer_id": name, "kind": "order", "occurred_at": sent_at, "value": "9.90"}
         for name, responded in zip(names, responds, strict=True)
         if responded
+        for n in range(1 + len(name) % 3)
     ]
     done(world.feedback.post("/v1/events", content=lines(orders), headers=NDJSON))
     world.work("experiments")
@@ -94,6 +100,13 @@ def search(world: World, metric: str) -> dict[str, Any]:
     return found
 
 
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
 NORTH_LIKES_IT = {"north": (0.10, 0.40), "south": (0.35, 0.10)}
 NOTHING_DIFFERS = {"north": (0.20, 0.30), "south": (0.20, 0.30)}
 
@@ -105,7 +118,9 @@ def test_a_confirmed_rule_is_proposed_and_accepting_it_makes_the_next_version(wo
     assert found["alpha"] == pytest.approx(6 * 0.05 / np.pi**2)
     counts = found["evidence"]["counts"]
     assert counts["comparable"]
-    assert counts["audience"] == counts["cells"]
+    assert counts["audience"] == counts["rule"] == counts["cells"]
+    assert found["evidence"]["target_list"] is None
+    assert "no target list" in found["verdict"]
     assert f"{world.name}_region" in json.dumps(found["definition"])
     with ThreadPoolExecutor(2) as both:
         place = f"/v1/refinements/{found['id']}/accept"
@@ -115,6 +130,11 @@ def test_a_confirmed_rule_is_proposed_and_accepting_it_makes_the_next_version(wo
     assert answers[0].json()["new_version"] == 2
     segment = done(world.audience.get(f"/v1/segments/{world.name}"))
     assert segment["version"] == 2
+    newest, first = done(world.audience.get(f"/v1/segments/{world.name}/versions"))["items"]
+    assert (newest["evidence"]["refinement_id"], newest["evidence"]["experiment"]) == (found["id"], world.name)
+    gain = found["evidence"]["gains"][0]
+    assert (newest["evidence"]["gain"], newest["evidence"]["low"]) == (gain["confirm"], gain["low"])
+    assert first["evidence"] is None
     preview = done(world.audience.post("/v1/segments:preview", json={"definition": {"segment": world.name}}))
     assert preview["count"] == counts["cells"]
     assert done(world.feedback.post(place))["new_version"] == 2
@@ -140,7 +160,94 @@ def test_a_proposal_is_turned_down_with_a_reason_and_a_changed_segment_is_not_ov
     revision = {"definition": {"attribute": f"{world.name}_region", "is": "eq", "value": "north"}}
     done(world.audience.put(f"/v1/segments/{world.name}", json=revision))
     assert world.feedback.post(f"/v1/refinements/{two['id']}/accept").status_code == 409
+    assert done(world.feedback.get(f"/v1/refinements/{two['id']}"))["state"] == "proposed"
     assert done(world.audience.get(f"/v1/segments/{world.name}"))["version"] == 2
+
+
+def test_what_was_accepted_cannot_be_turned_down_while_the_segment_is_being_revised(
+    world: World, owner_engine: sa.Engine
+) -> None:
+    found = search(world, play(world, effects=NORTH_LIKES_IT))
+    place = f"/v1/refinements/{found['id']}"
+    with ThreadPoolExecutor(1) as other, owner_engine.begin() as holding:
+        holding.execute(sa.text("select from audience.segment as s where s.key = :key for update"), {"key": world.name})
+        answer = other.submit(world.feedback.post, f"{place}/accept")
+        wait_for(lambda: world.feedback.get(place).json()["state"] == "accepting")
+        refused = world.feedback.post(f"{place}/reject", json={"reason": "on second thoughts"})
+        assert (refused.status_code, refused.json()["type"]) == (409, f"{PROBLEM}refinement-not-proposed")
+        holding.rollback()
+        assert done(answer.result())["state"] == "accepted"
+    assert done(world.audience.get(f"/v1/segments/{world.name}"))["version"] == 2
+
+
+def test_an_accept_that_broke_off_is_taken_up_by_repeating_it(world: World, owner_engine: sa.Engine) -> None:
+    found = search(world, play(world, effects=NORTH_LIKES_IT))
+    place = f"/v1/refinements/{found['id']}"
+    done(world.feedback.post(f"{place}/accept"))
+    cut_off = "update feedback.refinement set state = 'accepting', new_version = null where id = :id"
+    with owner_engine.begin() as db:
+        db.execute(sa.text(cut_off), {"id": found["id"]})
+    assert (done(world.feedback.post(f"{place}/accept"))["new_version"]) == 2
+    assert done(world.audience.get(f"/v1/segments/{world.name}"))["version"] == 2
+
+
+def test_a_capped_metric_counts_a_customer_up_to_its_cap(world: World) -> None:
+    metric = play(world, effects=NORTH_LIKES_IT)
+    once, capped = search(world, metric), search(world, f"{world.name}-capped")
+    first, second = (found["evidence"]["gains"][0] for found in (once, capped))
+    assert second["confirm"] == pytest.approx(first["confirm"])
+    assert second["standard_error"] == pytest.approx(first["standard_error"])
+
+
+def test_a_rule_whose_words_keep_others_than_it_was_confirmed_for_is_not_proposed(
+    world: World, owner_engine: sa.Engine
+) -> None:
+    metric = play(world, effects={"1": NORTH_LIKES_IT["north"], "2": NORTH_LIKES_IT["south"]})
+    region = f"{world.name}_region"
+    with owner_engine.begin() as db:  # some have the number where the others have the text: the rule compares texts
+        db.execute(
+            sa.text("""
+                update experiments.assignment as a
+                   set features = a.features || jsonb_build_object(r.name, cast(a.features ->> r.name as integer))
+                  from experiments.experiment as x, cast(:region as text) as r (name)
+                 where x.id = a.experiment_id and x.key = :key and a.customer_id like '%00'
+            """),
+            {"region": region, "key": world.name},
+        )
+    found = search(world, metric)
+    assert (found["state"], found["definition"]) == ("nothing", None), found["verdict"]
+    assert found["evidence"]["counts"]["rule"] != found["evidence"]["counts"]["cells"]
+    assert "as it is worded" in found["verdict"]
+
+
+def test_an_experiment_with_a_list_speaks_of_that_version_of_that_segment_alone(world: World) -> None:
+    metric = play(world, effects=NOTHING_DIFFERS)
+    consents = [{"channel": "email", "purpose": "marketing", "state": "granted", "source": "test"}]
+    points = [{"channel": "email", "handle": "h"}]
+    reachable = [
+        {"customer_id": f"{world.name}-{n}", "consents": consents, "contact_points": points} for n in range(10)
+    ]
+    done(world.audience.post("/v1/customers", content=lines(reachable), headers=NDJSON))
+    definition = {"attribute": f"{world.name}_member", "is": "exists"}
+    other = f"{world.name}-other"
+    done(world.audience.post("/v1/segments", json={"key": other, "definition": definition}))
+    asked = {"name": world.name, "segment_id": world.name, "channel": "email", "purpose": "marketing"}
+    drawn = done(world.audience.post("/v1/target-lists", json=asked))
+    design = {
+        "key": f"{world.name}-listed",
+        "hypothesis": "Writing helps in the north.",
+        "arms": [{"key": "nobody", "weight": 0.5, "control": True}, {"key": "mail", "weight": 0.5}],
+        "metrics": {"primary": metric},
+        "target_list_id": drawn["id"],
+    }
+    done(world.experiments.post("/v1/experiments", json=design))
+    wanted = {"experiment": design["key"], "segment_id": world.name, "metric": metric}
+    stranger = world.feedback.post("/v1/refinements", json=wanted | {"segment_id": other})
+    assert (stranger.status_code, stranger.json()["errors"][0]["pointer"]) == (422, "/segment_id")
+    assert world.feedback.post("/v1/refinements", json=wanted).status_code == 202
+    done(world.audience.put(f"/v1/segments/{world.name}", json={"definition": definition}))
+    passed = world.feedback.post("/v1/refinements", json=wanted)
+    assert (passed.status_code, passed.json()["type"]) == (409, f"{PROBLEM}segment-version-passed")
 
 
 def test_what_does_not_exist_is_refused_before_anything_is_searched(world: World) -> None:

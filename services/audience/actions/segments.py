@@ -87,7 +87,8 @@ def revise(db: Db, reference: str, revision: Revision) -> Segment:
         raise VersionPassed(f"The segment {segment.key} is at version {segment.version} already.")
     check(revision.definition, queries.catalogue(db, revision.definition, now), own=segment.key)
     version = segment.version + 1
-    queries.revise(db, Change(segment.id, version, revision.definition, revision.name, revision.note), now)
+    change = Change(segment.id, version, revision.definition, revision.name, revision.note, revision.evidence)
+    queries.revise(db, change, now)
     log.info("segment revised", segment=segment.key, version=version)
     return queries.find(db, reference)
 

@@ -15,7 +15,7 @@ from services.audience.segments.tree import references, walk
 from shared.contracts.audience import AttributeType
 from shared.contracts.clauses import Clause, TraitClause
 from shared.contracts.kinds import WELL_KNOWN
-from shared.contracts.segments import Segment, SegmentVersion
+from shared.contracts.segments import Evidence, Segment, SegmentVersion
 from shared.db import Db
 from shared.errors import Invalid, NotFound
 from shared.pages import PageRequest
@@ -30,10 +30,11 @@ INSERT = sa.text("""
 """)
 INSERT_VERSION = with_json(
     sa.text("""
-    insert into audience.segment_version (segment_id, version, definition, note, created_at)
-    values (:id, :version, :definition, :note, :now)
+    insert into audience.segment_version (segment_id, version, definition, note, evidence, created_at)
+    values (:id, :version, :definition, :note, :evidence, :now)
 """),
     "definition",
+    "evidence",
 )
 REVISE = sa.text("""
     update audience.segment as s
@@ -52,7 +53,7 @@ PAGE = sa.text(f"""
      limit :limit
 """)
 VERSIONS = sa.text("""
-    select v.segment_id, v.version, v.definition, v.note, v.created_at
+    select v.segment_id, v.version, v.definition, v.note, v.evidence, v.created_at
       from audience.segment_version as v
      where v.segment_id = :id and (cast(:before as integer) is null or v.version < :before)
      order by v.version desc
@@ -77,6 +78,7 @@ class Change(NamedTuple):
     definition: Clause
     name: str | None
     note: str | None
+    evidence: Evidence | None = None
 
 
 def keep_others_waiting(db: Db) -> None:
@@ -100,8 +102,9 @@ def revise(db: Db, change: Change, now: datetime) -> None:
 
 
 def _store(db: Db, change: Change, now: datetime) -> None:
-    definition = change.definition.model_dump(mode="json")
-    row = {"id": change.id, "version": change.version, "definition": definition, "note": change.note, "now": now}
+    row = {"id": change.id, "version": change.version, "note": change.note, "now": now}
+    row |= {"definition": change.definition.model_dump(mode="json")}
+    row |= {"evidence": None if change.evidence is None else change.evidence.model_dump(mode="json")}
     db.execute(INSERT_VERSION, row)
 
 

@@ -1,16 +1,17 @@
 """Asking for a better segment, and deciding on what was found."""
 
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from services.feedback.queries import refinements as queries
 from shared.clients.audience import AudienceClient
 from shared.clients.experiments import ExperimentsClient
+from shared.contracts.experiments import Experiment
 from shared.contracts.feedback import NewRefinement, Refinement, Rejection
-from shared.contracts.segments import Revision
-from shared.db import Db, Engine, new_id, read_only, transaction
-from shared.errors import Conflict, FieldError, Invalid
+from shared.contracts.segments import Revision, Segment
+from shared.db import Db, Engine, new_id, transaction
+from shared.errors import Conflict, DomainError, FieldError, Invalid, PeerUnavailable
 from shared.jobs import Job, enqueue
 from shared.telemetry import log
 
@@ -23,6 +24,12 @@ class NotProposed(Conflict):
     code = "refinement-not-proposed"
 
 
+class OtherVersion(Conflict):
+    """The experiment ran on another version of the segment than the one that would be changed."""
+
+    code = "segment-version-passed"
+
+
 class Peers(NamedTuple):
     """Whom a refinement asks."""
 
@@ -31,9 +38,9 @@ class Peers(NamedTuple):
 
 
 def request(db: Db, peers: Peers, new: NewRefinement) -> Job:
-    """Enqueue a search. Raises `NotFound`, `Invalid` where the experiment does not measure the metric."""
+    """Enqueue a search. Raises `NotFound`, `OtherVersion`, `Invalid` where metric or segment are of no use here."""
     experiment = peers.experiments.experiment(new.experiment)
-    peers.audience.segment(new.segment_id)
+    check_population(peers.audience, experiment, peers.audience.segment(new.segment_id))
     measured = [metric.key for metric in experiment.measured]
     if new.metric not in measured:
         pointed = [FieldError("/metric", f"the experiment measures {', '.join(measured)}")]
@@ -44,23 +51,49 @@ def request(db: Db, peers: Peers, new: NewRefinement) -> Job:
     return job
 
 
-def accept(engine: Engine, audience: AudienceClient, refinement_id: UUID) -> Refinement:
-    """Make the proposal the segment's next version. Repeating it gives the same answer.
+def check_population(audience: AudienceClient, experiment: Experiment, segment: Segment) -> None:
+    """Raise where the experiment's target list is not of this segment, as it stands now.
 
-    Raises `NotProposed`, or `Conflict` where the segment was changed after the search.
+    Without a list nothing is known of where the customers came from, and nothing is checked.
     """
-    with read_only(engine) as db:
-        found = queries.refinement(db, refinement_id)
-    if found.state == "accepted":
-        return found
-    _check_proposed(found, "accepted")
-    version = _new_version(audience, found)
+    if experiment.target_list_id is None:
+        return
+    drawn = audience.target_list(experiment.target_list_id)
+    if drawn.segment_id != segment.id:
+        pointed = [FieldError("/segment_id", f"the experiment's target list is of {drawn.segment_key}")]
+        raise Invalid(f"Experiment {experiment.key} did not run on the segment {segment.key}.", pointed)
+    if drawn.segment_version != segment.version:
+        raise OtherVersion(
+            f"Experiment {experiment.key} ran on version {drawn.segment_version} of {segment.key}, which is "
+            f"at version {segment.version} now: what it found does not speak of that."
+        )
+
+
+def accept(engine: Engine, audience: AudienceClient, refinement_id: UUID) -> Refinement:
+    """Make the proposal the segment's next version. Repeating it takes up where an earlier accept was cut off.
+
+    That it is accepted is on record before audience is told, so that nobody can turn it down meanwhile. Raises
+    `NotProposed`, or `Conflict` where the segment was changed after the search; the proposal then waits again.
+    """
     with transaction(engine) as db:
-        decision = {"state": "accepted", "new_version": version, "decided_at": datetime.now(UTC)}
-        queries.decide(db, refinement_id, decision)
+        found = queries.refinement(db, refinement_id, lock=True)
+        if found.state == "accepted":
+            return found
+        if found.state != "accepting":
+            _check_proposed(found, "accepted")
+            queries.change(db, refinement_id, "proposed", {"state": "accepting"})
+    try:
+        version = _new_version(audience, found)
+    except PeerUnavailable:
+        raise  # it may have been heard or not: accepting stands until it is repeated
+    except DomainError:
+        with transaction(engine) as db:
+            queries.change(db, refinement_id, "accepting", {"state": "proposed"})
+        raise
+    decision = {"state": "accepted", "new_version": version, "decided_at": datetime.now(UTC)}
+    with transaction(engine) as db:
+        queries.change(db, refinement_id, "accepting", decision)
         decided = queries.refinement(db, refinement_id)
-    if decided.state != "accepted":
-        raise NotProposed(f"Refinement {refinement_id} was {decided.state} meanwhile.")
     log.info("refinement accepted", refinement=str(refinement_id), version=version)
     return decided
 
@@ -68,7 +101,12 @@ def accept(engine: Engine, audience: AudienceClient, refinement_id: UUID) -> Ref
 def _new_version(audience: AudienceClient, found: Refinement) -> int:
     note = f"Refinement {found.id}: {found.verdict}"[:1000]
     revision = Revision.model_validate(
-        {"definition": found.definition, "note": note, "based_on": found.searched_version}
+        {
+            "definition": found.definition,
+            "note": note,
+            "evidence": _evidence(found),
+            "based_on": found.searched_version,
+        }
     )
     try:
         return audience.revise_segment(found.segment_id, revision).version
@@ -80,6 +118,13 @@ def _new_version(audience: AudienceClient, found: Refinement) -> int:
         raise Conflict("The segment was changed after the search; search again on its new version.") from error
 
 
+def _evidence(found: Refinement) -> dict[str, Any]:
+    """What the confirmation showed, as the segment keeps it beside the version."""
+    gain = found.evidence["gains"][0]
+    shown = {"gain": gain["confirm"], "low": gain["low"], "forecast": gain["shrunken"], "alpha": found.alpha}
+    return {"refinement_id": found.id, "experiment": found.experiment, "metric": found.metric, **shown}
+
+
 def reject(db: Db, refinement_id: UUID, rejection: Rejection) -> Refinement:
     """Turn a proposal down. Repeating it changes nothing. Raises `NotProposed`."""
     found = queries.refinement(db, refinement_id, lock=True)
@@ -87,7 +132,7 @@ def reject(db: Db, refinement_id: UUID, rejection: Rejection) -> Refinement:
         return found
     _check_proposed(found, "rejected")
     decision = {"state": "rejected", "reason": rejection.reason, "decided_at": datetime.now(UTC)}
-    queries.decide(db, refinement_id, decision)
+    queries.change(db, refinement_id, "proposed", decision)
     return queries.refinement(db, refinement_id)
 
 

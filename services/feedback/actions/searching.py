@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from services.feedback import refine
-from services.feedback.actions.refinements import Peers
+from services.feedback.actions.refinements import Peers, check_population
 from services.feedback.queries import cells as cell_queries
 from services.feedback.queries import refinements as queries
+from services.feedback.queries import rules
 from services.feedback.queries.cells import Counted, Measured, Population
 from services.feedback.refine import Arm, Proposal, Spec, Verdict
 from shared.clients.audience import AudienceClient
@@ -21,15 +22,32 @@ from shared.db import Engine, read_only, transaction
 from shared.errors import DomainError, Invalid, PeerUnavailable
 from shared.telemetry import log
 
+UNLISTED = (
+    " The experiment has no target list: that its customers are those of this segment is the word of whoever asked."
+)
+
 
 class Question(NamedTuple):
-    """What is known of the experiment and the segment when the search begins."""
+    """What is known of the experiment and the segment when the search begins. `listed`: the experiment has a list."""
 
     experiment: Experiment
     results: Results
     metric: MetricResult
+    measured: Measured
     segment: Segment
     attributes: frozenset[str]
+
+    @property
+    def listed(self) -> bool:
+        return self.experiment.target_list_id is not None
+
+
+class Search(NamedTuple):
+    """What came of a search: `by_rule` counts the customers of the experiment whom the rule, as it is worded, keeps."""
+
+    proposal: Proposal
+    counted: Counted
+    by_rule: int
 
 
 def search(engine: Engine, peers: Peers, refinement_id: UUID) -> dict[str, Any]:
@@ -43,7 +61,7 @@ def search(engine: Engine, peers: Peers, refinement_id: UUID) -> dict[str, Any]:
             raise
         except DomainError as error:
             with transaction(engine) as db:
-                queries.conclude(db, refinement_id, {"state": "failed", "verdict": error.detail})
+                queries.change(db, refinement_id, "searching", {"state": "failed", "verdict": error.detail})
             raise
     with read_only(engine) as db:
         ended = queries.refinement(db, refinement_id)
@@ -55,19 +73,15 @@ def _search(engine: Engine, peers: Peers, found: Refinement) -> None:
     question = _question(peers, found)
     with transaction(engine) as db:
         attempt = queries.number(db, found)
-    proposal, counted = _proposal(engine, question, attempt)
-    evidence = _evidence(question, proposal, counted)
+    searched = _searched(engine, question, attempt)
+    proposal = searched.proposal
+    evidence = _evidence(question, searched)
     state, verdict = "nothing", proposal.summary
     if proposal.verdict is Verdict.PROPOSE:
-        counts = _counts(peers.audience, question, proposal, counted)
-        evidence["counts"] = counts
-        state = "proposed"
-        if counts["comparable"] and counts["audience"] != counts["cells"]:
-            state = "nothing"
-            verdict = (
-                f"A rule was confirmed, but audience counts {counts['audience']} customers by it and the experiment "
-                f"{counts['cells']}: the portraits have changed since. Try the segment as it is now."
-            )
+        evidence["counts"] = _counts(peers.audience, question, searched)
+        doubt = _doubt(evidence["counts"])
+        state = "nothing" if doubt else "proposed"
+        verdict = doubt or proposal.summary + ("" if question.listed else UNLISTED)
     looked = proposal.verdict not in (Verdict.UNHEALTHY, Verdict.TOO_FEW)  # else nothing was spent: the number is free
     conclusion = {
         "state": state,
@@ -79,7 +93,22 @@ def _search(engine: Engine, peers: Peers, found: Refinement) -> None:
         "searched_version": question.segment.version,
     }
     with transaction(engine) as db:
-        queries.conclude(db, found.id, conclusion)
+        queries.change(db, found.id, "searching", conclusion)
+
+
+def _doubt(counts: dict[str, Any]) -> str:
+    """Why a confirmed rule is not proposed, or the empty string."""
+    if counts["rule"] != counts["cells"]:
+        return (
+            f"A rule was confirmed for {counts['cells']} customers of the experiment, but as it is worded it keeps "
+            f"{counts['rule']} of them: a value among their features is not of the type that the rule compares."
+        )
+    if counts["comparable"] and counts["audience"] != counts["cells"]:
+        return (
+            f"A rule was confirmed, but audience counts {counts['audience']} customers by it and the experiment "
+            f"{counts['cells']}: the portraits have changed since. Try the segment as it is now."
+        )
+    return ""
 
 
 def _question(peers: Peers, found: Refinement) -> Question:
@@ -89,11 +118,14 @@ def _question(peers: Peers, found: Refinement) -> Question:
     if metric is None:
         raise Invalid(f"Experiment {found.experiment} has no result for {found.metric}.")
     segment = peers.audience.segment(found.segment_id)
+    check_population(peers.audience, experiment, segment)
     names = frozenset(attribute.name for attribute in peers.audience.attributes())
-    return Question(experiment, results, metric, segment, names)
+    cap = peers.experiments.metric(metric.metric, metric.version).cap
+    measured = Measured(metric.metric, metric.version, None if cap is None else float(cap))
+    return Question(experiment, results, metric, measured, segment, names)
 
 
-def _proposal(engine: Engine, question: Question, attempt: int) -> tuple[Proposal, Counted]:
+def _searched(engine: Engine, question: Question, attempt: int) -> Search:
     """Search and confirm over the customers whose window has closed."""
     experiment, metric = question.experiment, question.metric
     until = datetime.now(UTC) - timedelta(days=metric.window_days)
@@ -104,9 +136,13 @@ def _proposal(engine: Engine, question: Question, attempt: int) -> tuple[Proposa
         counted = cell_queries.count(db, population)
         profiles = cell_queries.profiles(db, population, counted.mature, question.attributes)
         codings = refine.codings(profiles, counted.mature)
-        halves = cell_queries.cells(db, population, Measured(metric.metric, metric.version), keys, codings)
+        halves = cell_queries.cells(db, population, question.measured, keys, codings)
     grow, confirm = (refine.cells_of(half, len(codings)) for half in halves)
-    return refine.refine(grow, confirm, _spec(question, codings, attempt)), counted
+    proposal = refine.refine(grow, confirm, _spec(question, codings, attempt))
+    with read_only(engine) as db:
+        cell_queries.be_patient(db)
+        by_rule = rules.count(db, population, proposal.clauses) if proposal.clauses else counted.mature
+    return Search(proposal, counted, by_rule)
 
 
 def _spec(question: Question, codings: tuple[refine.Coding, ...], attempt: int) -> Spec:
@@ -133,17 +169,19 @@ def _definition(segment: Segment) -> dict[str, Any]:
     return found
 
 
-def _evidence(question: Question, proposal: Proposal, counted: Counted) -> dict[str, Any]:
+def _evidence(question: Question, searched: Search) -> dict[str, Any]:
+    proposal, counted = searched.proposal, searched.counted
     told = proposal._asdict() | {
         "gains": [gain._asdict() for gain in proposal.gains],
         "groups": [group._asdict() for group in proposal.groups],
         "assigned": counted.assigned,
         "mature": counted.mature,
         "metric_version": question.metric.version,
+        "target_list": str(question.experiment.target_list_id) if question.listed else None,
         "results_as_of": question.results.as_of.isoformat(),
         "health": [check.model_dump(mode="json") for check in question.results.health],
     }
-    left = ("definition", "summary", "alpha", "attempt")
+    left = ("definition", "clauses", "summary", "alpha", "attempt")
     return {name: _plain(value) for name, value in told.items() if name not in left}
 
 
@@ -158,16 +196,22 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _counts(audience: AudienceClient, question: Question, proposal: Proposal, counted: Counted) -> dict[str, Any]:
-    """Audience's count of the rule beside the cells'; comparable where the experiment took in the whole segment."""
+def _counts(audience: AudienceClient, question: Question, searched: Search) -> dict[str, Any]:
+    """The rule counted three ways.
+
+    `cells` is what was confirmed and `rule` what the rule, as it is worded, keeps of the same customers: they must
+    agree. `audience` counts by today's portraits, of all customers, and `segment` the version as it stands; they are
+    `comparable` where the experiment took in the whole segment.
+    """
+    proposal, counted = searched.proposal, searched.counted
     by_audience = [
         audience.preview_segment(PreviewRequest.model_validate({"definition": definition})).count
         for definition in (_definition(question.segment), proposal.definition)
     ]
-    kept = sum(group.of_both_halves for group in proposal.groups if group.kept)
     return {
         "segment": by_audience[0],
         "audience": by_audience[1],
-        "cells": kept,
+        "cells": sum(group.of_both_halves for group in proposal.groups if group.kept),
+        "rule": searched.by_rule,
         "comparable": by_audience[0] == counted.assigned == counted.mature,
     }

@@ -70,12 +70,14 @@ CATEGORY = """
 CELLS = """
     select {half} as half, {codes}
            array_position(cast(:arms as text[]), a.arm) - 1 as arm, a.probability, count(*) as customers,
-           count(*) filter (where o.value <> 0) as responders, coalesce(sum(o.value), 0) as total,
-           coalesce(sum(o.value * o.value), 0) as squares
+           count(*) filter (where o.value <> 0) as responders, coalesce(sum(v.value), 0) as total,
+           coalesce(sum(v.value * v.value), 0) as squares
       from published.experiments_assignments as a
       left join published.experiments_outcomes as o
         on o.customer_id = a.customer_id and o.experiment_id = a.experiment_id
        and o.metric_key = :metric and o.metric_version = :version
+     cross join lateral (
+            select case when o.value > cast(:cap as float8) then cast(:cap as float8) else o.value end as value) as v
      where a.experiment_id = :experiment_id and a.t0 < :until
      group by {groups}
      order by {groups}
@@ -97,10 +99,11 @@ class Counted(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """The metric that decides, in the version that the experiment measures."""
+    """The metric that decides, in the version that the experiment measures. `cap`: the most that a customer counts."""
 
     key: str
     version: int
+    cap: float | None
 
 
 def be_patient(db: Db) -> None:
@@ -144,6 +147,7 @@ def cells(
 ) -> tuple[list[list[float]], list[list[float]]]:
     """The cells of the grow half and of the confirm half, as `refine.cells_of` takes them."""
     values: dict[str, Any] = {**population._asdict(), "metric": measured.key, "version": measured.version}
+    values["cap"] = measured.cap
     values |= {"arms": list(arms), "salt": str(population.experiment_id)}
     codes = []
     for n, coding in enumerate(codings):

@@ -61,16 +61,7 @@ def number(db: Db, found: Refinement) -> int:
     return given
 
 
-def conclude(db: Db, refinement_id: UUID, conclusion: dict[str, Any]) -> None:
-    """Store the verdict of a search that is under way: columns and their values."""
-    _change(db, refinement_id, "searching", conclusion)
-
-
-def decide(db: Db, refinement_id: UUID, decision: dict[str, Any]) -> None:
-    """Accept or reject a proposal that waits for it; one that does not stays as it is."""
-    _change(db, refinement_id, "proposed", decision)
-
-
-def _change(db: Db, refinement_id: UUID, state: str, values: dict[str, Any]) -> None:
+def change(db: Db, refinement_id: UUID, state: str, values: dict[str, Any]) -> None:
+    """Set columns of a refinement that is in `state`; one that is not stays as it is."""
     this = sa.update(RefinementRow).where(col(RefinementRow.id) == refinement_id, col(RefinementRow.state) == state)
     db.execute(this.values(values).execution_options(synchronize_session=False))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 
 import numpy as np
 
@@ -50,7 +51,8 @@ def refine(grow: Cells, confirm: Cells, spec: Spec) -> Proposal:
         return question.nothing(Verdict.TOO_FEW, reason)
     found, tried = question.search()
     if found is None:
-        return question.nothing(Verdict.NO_RULE, wording.no_rule(spec, tried), tried)
+        summary = wording.no_rule(spec, tried, question.detectable())
+        return question.nothing(Verdict.NO_RULE, summary, tried, question.detectable())
     return question.judge(found, tried)
 
 
@@ -82,13 +84,9 @@ class _Question:
             total = half.sum(axis=0)
             if sums.responders(total, self.treatments, self.control) < fewest:
                 return wording.too_few_responders(self.spec, fewest)
-        if self.spec.worthwhile is not None:
-            detectable = self._detectable()
-            if not detectable <= self.spec.worthwhile:
-                return wording.too_few_customers(self.spec, detectable)
         return None
 
-    def _detectable(self) -> float:
+    def detectable(self) -> float:
         """The net effect among a fifth of the customers that confirmation would find with 80 % power."""
         total = self.figures[1].sum(axis=0)
         errors = [float(sums.net(total, (arm,), self.control, 0.0).standard_error) for arm in self.treatments]
@@ -113,8 +111,11 @@ class _Question:
         enough = bool((sums.responders(halves[1].sums, contrast.treatments, contrast.control) >= FEWEST).all())
         verdict = Verdict.PROPOSE if enough and all(gain.low > 0 for gain in gains) else Verdict.NOT_CONFIRMED
         clauses = wording.clauses(found.leaves, self.spec.codings, self.missing())
-        return self._answer(verdict, wording.verdict(self.spec, verdict, gains, groups, tried), tried)._replace(
+        detectable = self.detectable()
+        summary = wording.verdict(self.spec, verdict, gains, groups, tried, detectable)
+        return self.nothing(verdict, summary, tried, detectable)._replace(
             definition={"all": [self.spec.current, *clauses]} if verdict is Verdict.PROPOSE else None,
+            clauses=tuple(clauses),
             rule=groups[check.KEPT].rule,
             arms=tuple(self.spec.arms[arm].key for arm in contrast.treatments),
             gains=gains,
@@ -169,10 +170,21 @@ class _Question:
             shrunken=check.shrunken(after.gain, error),
         )
 
-    def nothing(self, verdict: Verdict, summary: str, tried: int = 0) -> Proposal:
-        """A verdict that proposes nothing, before anything was compared."""
-        return self._answer(verdict, summary, tried)
-
-    def _answer(self, verdict: Verdict, summary: str, tried: int) -> Proposal:
-        sizes = [int(cells.customers.sum()) for cells in (self.grow, self.confirm)]
-        return Proposal(verdict, summary, None, None, (), (), (), tried, self.spec.attempt, self.alpha, *sizes)
+    def nothing(self, verdict: Verdict, summary: str, tried: int = 0, detectable: float = nan) -> Proposal:
+        """A verdict without a rule."""
+        return Proposal(
+            verdict=verdict,
+            summary=summary,
+            definition=None,
+            clauses=(),
+            rule=None,
+            arms=(),
+            gains=(),
+            groups=(),
+            rules_tried=tried,
+            attempt=self.spec.attempt,
+            alpha=self.alpha,
+            grow_customers=int(self.grow.customers.sum()),
+            confirm_customers=int(self.confirm.customers.sum()),
+            detectable=detectable,
+        )

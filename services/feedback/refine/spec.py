@@ -40,9 +40,6 @@ class Spec(NamedTuple):
         Chance, over all proposals ever made for the experiment, of proposing a rule that is no better.
     problems
         Sentences for each health check that failed; any of them stops the refinement.
-    worthwhile
-        Smallest difference of the effect per customer, in the metric's unit, for which a rule would pay; None to skip
-        that gate.
     """
 
     arms: tuple[Arm, ...]
@@ -55,7 +52,6 @@ class Spec(NamedTuple):
     attempt: int = 1
     alpha: float = 0.05
     problems: tuple[str, ...] = ()
-    worthwhile: float | None = None
 
 
 class Verdict(StrEnum):
@@ -103,7 +99,7 @@ class Group(NamedTuple):
 
 
 class Proposal(NamedTuple):
-    """The answer. `definition`, `rule`, `arms`, `gains` and `groups` are empty where nothing was searched or found.
+    """The answer. Where nothing was searched or found, all that tells of a rule is empty.
 
     Attributes
     ----------
@@ -111,6 +107,8 @@ class Proposal(NamedTuple):
         The verdict as sentences for a marketer.
     definition
         The segment's next version in the segment language; None unless the verdict is to propose.
+    clauses
+        What it adds to the version as it stands.
     rule
         Who is kept, in words (also for a rule that was not confirmed).
     arms
@@ -123,11 +121,15 @@ class Proposal(NamedTuple):
         How many rules the search compared.
     alpha
         What this attempt was allowed to spend.
+    detectable
+        The smallest net effect per customer among a fifth of the customers that the confirmation finds four times in
+        five, in the metric's unit: what is smaller stays unseen. Not a number where nothing was searched.
     """
 
     verdict: Verdict
     summary: str
     definition: dict[str, JsonValue] | None
+    clauses: tuple[dict[str, JsonValue], ...]
     rule: str | None
     arms: tuple[str, ...]
     gains: tuple[Gain, ...]
@@ -137,3 +139,4 @@ class Proposal(NamedTuple):
     alpha: float
     grow_customers: int
     confirm_customers: int
+    detectable: float

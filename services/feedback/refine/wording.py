@@ -77,23 +77,25 @@ def too_few_responders(spec: Spec, fewest: int) -> str:
     )
 
 
-def too_few_customers(spec: Spec, detectable: float) -> str:
-    worthwhile = spec.worthwhile or 0.0
-    return (
-        f"Nothing is proposed: with these customers only a difference of {amount(detectable, spec)} {spec.metric} per "
-        f"customer or more could be confirmed among a fifth of them, and {amount(worthwhile, spec)} would already "
-        f"pay. About {(detectable / worthwhile) ** 2:.1f} times as many customers would settle it."
-    )
-
-
-def no_rule(spec: Spec, tried: int) -> str:
+def no_rule(spec: Spec, tried: int, detectable: float) -> str:
     return (
         f"Nothing is proposed: none of the {tried:,} rules compared did better on {spec.metric} than treating everyone "
-        "alike. The segment can stay as it is; that is the usual outcome, and a good one to know."
+        "alike. The segment can stay as it is; that is the usual outcome, and a good one to know. "
+        + unseen(spec, detectable)
     )
 
 
-def verdict(spec: Spec, found: Verdict, gains: Sequence[Gain], groups: Sequence[Group], tried: int) -> str:
+def unseen(spec: Spec, detectable: float) -> str:
+    """How large an effect would have to be to be found, so that nobody takes "not found" for "not there"."""
+    return (
+        f"With as many customers as these, an effect of contact of {amount(detectable, spec)} {spec.metric} per "
+        "customer among a fifth of them is confirmed four times in five; a smaller one mostly stays unseen."
+    )
+
+
+def verdict(
+    spec: Spec, found: Verdict, gains: Sequence[Gain], groups: Sequence[Group], tried: int, detectable: float
+) -> str:
     """The rule, what it earns, and how sure that is."""
     keep, drop = groups
     seen = "; ".join(
@@ -105,7 +107,7 @@ def verdict(spec: Spec, found: Verdict, gains: Sequence[Gain], groups: Sequence[
         return (
             f"Nothing is proposed: the best of {tried:,} rules (contact only {keep.rule}) was not shown to be "
             f"better on {spec.metric} by the customers it was not searched on: {seen}. Looking good where one searched "
-            "is what chance alone brings about; the segment can stay as it is."
+            "is what chance alone brings about; the segment can stay as it is. " + unseen(spec, detectable)
         )
     return (
         f"Contact only {keep.rule}. Contacting the others ({drop.share:.0%} of customers) "

@@ -118,11 +118,12 @@ def test_too_few_responders_stop_it():
     assert refine(some, some, spec()).verdict is not Verdict.TOO_FEW
 
 
-def test_too_few_customers_for_what_would_pay_stop_it_and_say_how_many_would_do():
-    found = refine(cells(ANNOYED, 1000), cells(ANNOYED, 1000), spec(worthwhile=0.001))
-    assert found.verdict is Verdict.TOO_FEW
-    assert "times as many customers would settle it" in found.summary
-    assert refine(cells(ANNOYED), cells(ANNOYED), spec(worthwhile=0.05)).verdict is Verdict.PROPOSE
+def test_where_nothing_is_found_it_is_said_how_large_an_effect_had_to_be():
+    alike = {key: (0.10, 0.12) for key in ANNOYED}
+    few, many = (refine(cells(alike, n), cells(alike, n), spec()) for n in (1000, 4000))
+    assert few.detectable == pytest.approx(2 * many.detectable, rel=1e-3)
+    assert f"{many.detectable:.3g} orders per customer among a fifth" in many.summary
+    assert "detectable" not in str(refine(cells(ANNOYED), cells(ANNOYED), spec()).summary)
 
 
 def test_a_rule_about_a_handful_of_customers_is_never_searched():
