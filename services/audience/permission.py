@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 from shared.contracts.permissions import ConsentState
 
+EVERY = "*"
+"""How "every one" is written where a statement or a suppression names no brand, channel or purpose."""
+
 
 class Scope(NamedTuple):
     """What permission is asked for."""
@@ -26,8 +29,10 @@ class Statement(NamedTuple):
     expires_at: datetime | None = None
 
     def covers(self, scope: Scope) -> bool:
-        own = (self.brand, self.channel, self.purpose)
-        return all(named is None or named == asked for named, asked in zip(own, scope, strict=True))
+        """Whether it speaks of `scope`; a refusal does however brand, channel and purpose are capitalised."""
+        parts = zip((self.brand, self.channel, self.purpose), scope, strict=True)
+        loosely = self.state.refuses
+        return all(named in (None, asked) or (loosely and named.lower() == asked.lower()) for named, asked in parts)
 
     def named(self) -> int:
         """How narrow the statement is: how many of brand, channel and purpose it names."""

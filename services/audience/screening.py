@@ -11,7 +11,7 @@ from services.audience import clock
 from services.audience.catalogue import Check, checks_of
 from services.audience.identity import CHANNELS, address_hash, holds_contact_data
 from shared.contracts.audience import CustomerRow, Identities, NewAttribute, PortraitChange, Scalar
-from shared.contracts.permissions import ConsentStatement, ContactStatus, NewConsent
+from shared.contracts.permissions import ConsentStatement, NewConsent, NewContactPoint
 from shared.errors import FieldError
 
 REASONS_OF_A_ROW = 20
@@ -20,13 +20,25 @@ _NUMBER = re.compile(r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?$", re.ASCII)
 
 
 class Point(NamedTuple):
-    """A contact point, ready to be stored."""
+    """What is said of a contact point, ready to be stored; None where nothing is said."""
 
     channel: str
-    handle: str | None
-    address_hash: bytes | None
-    status: str
-    verified_at: str | None
+    handle: str | None = None
+    address_hash: bytes | None = None
+    status: str | None = None
+    verified_at: str | None = None
+
+    def then(self, later: "Point") -> "Point":
+        """Both as one: the later one counts wherever it speaks. Another address begins without a status."""
+        earlier = self._replace(status=None) if later.is_another_than(self) else self
+        said = {field: value for field, value in later._asdict().items() if value is not None}
+        return earlier._replace(**said)
+
+    def is_another_than(self, known: "Point") -> bool:
+        """Whether it names another address: by the address where both say it, else by the handle; never by a guess."""
+        if self.address_hash is not None and known.address_hash is not None:
+            return self.address_hash != known.address_hash
+        return None not in (self.handle, known.handle) and self.handle != known.handle
 
 
 class Screened(NamedTuple):
@@ -98,16 +110,7 @@ class Screen:
         return kept, errors
 
     def _points(self, row: PortraitChange) -> tuple[list[Point], list[FieldError]]:
-        points = [
-            Point(
-                point.channel,
-                point.handle,
-                bytes.fromhex(point.address_hash) if point.address_hash else None,
-                point.status.value,
-                point.verified_at.isoformat() if point.verified_at else None,
-            )
-            for point in row.contact_points
-        ]
+        points = [_said(point) for point in row.contact_points]
         errors = [
             FieldError(f"/contact_points/{index}/handle", "must not be an e-mail address or telephone number")
             for index, point in enumerate(row.contact_points)
@@ -122,8 +125,7 @@ class Screen:
             except ValueError as error:
                 errors.append(FieldError(f"/identities/{kind}", str(error)))
             else:
-                active = ContactStatus.ACTIVE.value
-                points += [Point(channel, None, digest, active, None) for channel in CHANNELS[kind]]
+                points += [Point(channel, address_hash=digest) for channel in CHANNELS[kind]]
         return points, errors
 
     def _told(self, location: tuple[int | str, ...], message: str) -> FieldError:
@@ -163,6 +165,16 @@ class Screen:
 
     def _hash_of(self, value: object) -> object:
         return None if value is None else f"hashed:{self._hashed(str(value).strip())}"
+
+
+def _said(point: NewContactPoint) -> Point:
+    return Point(
+        point.channel,
+        point.handle,
+        bytes.fromhex(point.address_hash) if point.address_hash else None,
+        point.status.value if "status" in point.model_fields_set else None,
+        point.verified_at.isoformat() if point.verified_at else None,
+    )
 
 
 def faults(statement: ConsentStatement, now: datetime, place: str = "") -> list[FieldError]:

@@ -172,6 +172,36 @@ def test_an_address_reaches_its_channels(audience, load, unique):
     assert len(hashes["email"]) == 64
 
 
+def points(audience, customer):
+    found = audience.get(f"/v1/customers/{customer}").json()["contact_points"]
+    return {one["channel"]: (one["handle"], one["address_hash"] is not None, one["status"]) for one in found}
+
+
+CLOSED = [{"channel": "email", "handle": "crm:7", "status": "closed"}]
+
+
+@pytest.mark.parametrize("order", ["one row", "point first", "address first", "two loads"])
+def test_an_address_adds_to_a_contact_point_and_opens_no_closed_one(audience, load, unique, order):
+    point = {"customer_id": unique, "contact_points": CLOSED}
+    address = {"customer_id": unique, "identities": {"email": f"{unique}@example.com"}}
+    loads = {
+        "one row": [[point | address]],
+        "point first": [[point, address]],
+        "address first": [[address, point]],
+        "two loads": [[point], [address]],
+    }
+    for rows in loads[order]:
+        load(rows)
+    assert points(audience, unique) == {"email": ("crm:7", True, "closed")}
+
+
+def test_another_address_in_the_same_load_does_not_take_over_the_status_of_the_one_before(audience, load, unique):
+    rows = [{"customer_id": unique, "contact_points": [{"channel": "email", "handle": "crm:7", "status": "bounced"}]}]
+    rows += [{"customer_id": unique, "contact_points": [{"channel": "email", "handle": "crm:8"}]}]
+    load(rows)
+    assert points(audience, unique) == {"email": ("crm:8", False, "active")}
+
+
 CSV = """customer_id,age,city,newsletter,email,consent.email.marketing
 {0}-1,34,Lyon,true,ada.{0}@example.com,granted
 {0}-2,,"Porto, Norte",0,,

@@ -46,6 +46,9 @@ def said(state, at=EARLIER, brand="default", channel="email", purpose="marketing
         ([said(YES, EARLIER - timedelta(1)), said(NO, purpose=None)], False),
         ([said(YES, EARLIER - timedelta(1)), said(NO, brand=None, channel=None, purpose=None)], False),
         ([said(NO, EARLIER - timedelta(1), channel=None), said(YES)], True),
+        # a refusal is heard however its scope is capitalised, a permission only as it was said
+        ([said(YES, EARLIER - timedelta(1)), said(NO, brand="Default", channel="EMAIL")], False),
+        ([said(YES, channel="EMAIL")], False),
         # at one instant the narrower holds; as narrow, the one that does not permit
         ([said(YES), said(NO, channel=None)], True),
         ([said(YES), said(NO)], False),
@@ -67,7 +70,7 @@ def statements(draw):
     state = draw(st.sampled_from(ConsentState))
     anything = [None] if state.refuses else []
     return Statement(
-        draw(st.sampled_from(["default", "other", *anything])),
+        draw(st.sampled_from(["default", "Default", "other", *anything])),
         draw(st.sampled_from(["email", "sms", *anything])),
         draw(st.sampled_from(["marketing", "survey", *anything])),
         state,

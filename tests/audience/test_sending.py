@@ -1,6 +1,7 @@
 """The check before sending: sendable now, or the reason why not."""
 
 import uuid
+from datetime import UTC, datetime
 
 import pytest
 import sqlalchemy as sa
@@ -73,11 +74,37 @@ def test_a_bounced_address_stays_bounced_until_another_one_comes(audience, load,
     assert statuses(audience, unique) == {"email": "active"}
 
 
+def test_a_bounce_closes_its_address_at_once_and_another_address_opens_the_channel(
+    audience, load, unique, owner_engine, work
+):
+    load([{"customer_id": unique, **REACHABLE, "identities": {"email": f"{unique}@example.com"}}])
+    withdraw(owner_engine, unique, "bounced", channel="email")
+    assert check(audience, [unique]) == ["not reachable"]
+    work("audience")
+    assert check(audience, [unique]) == ["not reachable"]
+    assert [one["state"] for one in audience.get(f"/v1/customers/{unique}/consents").json()["items"]] == ["granted"]
+    load([{"customer_id": unique, "identities": {"email": f"new.{unique}@example.com"}}])
+    assert check(audience, [unique]) == [None]
+    work("audience")
+    assert check(audience, [unique]) == [None]
+
+
+def test_a_bounce_that_a_load_of_the_same_address_overtook_still_counts(audience, load, unique, owner_engine, work):
+    row = {"customer_id": unique, **REACHABLE, "identities": {"email": f"{unique}@example.com"}}
+    load([row])
+    before = datetime.now(UTC)
+    load([row])
+    withdraw(owner_engine, unique, "bounced", channel="email", at=before)
+    assert check(audience, [unique]) == ["not reachable"]
+    work("audience")
+    assert statuses(audience, unique) == {"email": "bounced"}
+
+
 def statuses(audience, customer):
     return {one["channel"]: one["status"] for one in audience.get(f"/v1/customers/{customer}").json()["contact_points"]}
 
 
-def withdraw(engine, customer, reason, channel):
+def withdraw(engine, customer, reason, channel, at=None):
     with engine.begin() as connection:
         batch = connection.execute(
             sa.text("insert into feedback.batch (received_at, events) values (now(), 1) returning batch_id")
@@ -85,9 +112,10 @@ def withdraw(engine, customer, reason, channel):
         connection.execute(
             sa.text("""
                 insert into feedback.withdrawal (customer_id, event_id, channel, at, reason, batch_id)
-                values (:customer, :event, :channel, now(), :reason, :batch)
+                values (:customer, :event, :channel, coalesce(:at, now()), :reason, :batch)
             """),
-            {"customer": customer, "event": str(uuid.uuid4()), "channel": channel, "reason": reason, "batch": batch},
+            {"customer": customer, "event": str(uuid.uuid4()), "channel": channel, "reason": reason, "batch": batch}
+            | {"at": at},
         )
 
 

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 from services.audience.identity import holds_contact_data
+from services.audience.permission import EVERY
 from services.audience.queries import arrivals, customers
 from services.audience.queries import permission as queries
 from services.audience.queries import suppressions as suppression_queries
@@ -12,7 +13,6 @@ from shared.db import Db, new_id
 from shared.errors import FieldError, Invalid
 from shared.telemetry import ARRIVAL_LAG, ARRIVAL_PENDING, log
 
-EVERY_CHANNEL = "*"
 WITHDRAWALS = "withdrawals"
 
 
@@ -21,7 +21,7 @@ def state(db: Db, customer_id: str, channel: str, statement: ConsentStatement) -
 
     The same statement again (scope, instant and state) changes nothing. Raises `NotFound`, `Invalid`.
     """
-    every, now = channel == EVERY_CHANNEL, datetime.now(UTC)
+    every, now = channel == EVERY, datetime.now(UTC)
     wrong = faults(statement, now)
     if every and not statement.state.refuses:
         wrong.append(FieldError("/state", "only a refusal (`denied`, `withdrawn`) may cover every channel"))

@@ -11,7 +11,7 @@ from services.audience.control import Control
 from services.audience.draw import bound
 from services.audience.funnel import Left
 from services.audience.permission import Scope
-from services.audience.queries.permission import PERMITTED
+from services.audience.queries.permission import HOLDING, REACHABLE
 from shared.contracts.targeting import MaxContacts, RankBy, Reference
 from shared.db import Db
 
@@ -48,11 +48,10 @@ NO_CONTACTS = "select cast(null as text) as customer_id, 0 as contacts limit 0"
 SCREENED = """
     create temporary table screened on commit drop as
     with permission as ({permitted}),
+         reachable as ({reachable}),
          contact as ({contacts})
     select m.customer_id,
-           exists (select
-                     from audience.contact_point as a
-                    where a.customer_id = m.customer_id and a.channel = :channel and a.status = 'active') as reachable,
+           a.customer_id is not null as reachable,
            coalesce(p.permits, false) as permitted,
            exists (select
                      from audience.suppression as s
@@ -61,12 +60,13 @@ SCREENED = """
            coalesce(k.contacts, 0) >= :most as fatigued,
            :controls and audience.lot(:control_seed, m.customer_id) < :control_bound as controlled
       from matched as m
+      left join reachable as a on a.customer_id = m.customer_id
       left join permission as p on p.customer_id = m.customer_id
       left join contact as k on k.customer_id = m.customer_id
 """
-MATCHED_PERMITTED = PERMITTED.format(asked="in (select m.customer_id from matched as m)")
-SCREENED_UNCAPPED = sa.text(SCREENED.format(permitted=MATCHED_PERMITTED, contacts=NO_CONTACTS))
-SCREENED_CAPPED = sa.text(SCREENED.format(permitted=MATCHED_PERMITTED, contacts=CONTACTS))
+PARTS = {"permitted": HOLDING.format(asked="in (select m.customer_id from matched as m)"), "reachable": REACHABLE}
+SCREENED_UNCAPPED = sa.text(SCREENED.format(**PARTS, contacts=NO_CONTACTS))
+SCREENED_CAPPED = sa.text(SCREENED.format(**PARTS, contacts=CONTACTS))
 
 LEFT = sa.text("""
     select count(*) as matched,

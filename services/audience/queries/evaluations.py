@@ -14,12 +14,12 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ClauseElement, Executable
 
 from services.audience.permission import Statement
+from services.audience.queries.permission import SAID
 from services.audience.segments.catalogue import Catalogue
 from services.audience.segments.match import Portrait, TraitValue
 from services.audience.segments.measures import SeenEvent
 from services.audience.segments.sql import Counted, Preview, members_select, overlap_select
-from services.audience.segments.sql.sets import EVERY
-from services.audience.segments.sql.tables import consent, customer, event, withdrawal
+from services.audience.segments.sql.tables import customer, event
 from services.audience.segments.tree import children, walk
 from shared.contracts.clauses import Clause, EventClause
 from shared.contracts.permissions import ConsentState
@@ -28,6 +28,12 @@ from shared.errors import NotFound
 
 # Values inside jsonb have no statistics: Postgres expects one customer, and would count all events anew for each.
 WHOLE_SETS = sa.text("set local enable_nestloop = off")
+SAID_OF = sa.text(f"""
+    select nullif(s.brand, '*') as brand, nullif(s.channel, '*') as channel, nullif(s.purpose, '*') as purpose,
+           s.state, s.at, s.expires_at
+      from {SAID} as s
+     where s.customer_id = :customer
+""")  # noqa: S608
 LIMIT_TIME = sa.text("select set_config('statement_timeout', cast(:ms as text), true)")
 
 
@@ -155,14 +161,5 @@ def _events(db: Db, customer_id: str, kinds: list[str], as_of: datetime) -> list
 
 
 def _statements(db: Db, customer_id: str) -> list[Statement]:
-    scope = ("brand", "channel", "purpose")
-    said = sa.select(*(consent.c[name] for name in (*scope, "state", "at", "expires_at")))
-    withdrawn = sa.select(*(withdrawal.c[name] for name in (*scope, "at")))
-    own = db.execute(said.where(consent.c.customer_id == customer_id)).mappings()
-    heard = db.execute(withdrawn.where(withdrawal.c.customer_id == customer_id)).mappings()
-    stated = [{**row, "state": ConsentState(row["state"]), **_narrowed(row)} for row in own]
-    return [Statement(**row) for row in stated] + [Statement(**row, state=ConsentState.WITHDRAWN) for row in heard]
-
-
-def _narrowed(row: sa.RowMapping) -> dict[str, str | None]:
-    return {part: None if row[part] == EVERY else row[part] for part in ("brand", "channel", "purpose")}
+    rows = db.execute(SAID_OF, {"customer": customer_id}).mappings()
+    return [Statement(**{**row, "state": ConsentState(row["state"])}) for row in rows]

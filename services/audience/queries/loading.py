@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from services.audience.permission import dated
 from services.audience.queries.parameters import with_json
+from services.audience.queries.permission import SAID
 from services.audience.screening import Point, Screened
 from shared.contracts.audience import Scalar
 from shared.contracts.permissions import NewConsent
@@ -62,24 +63,26 @@ SETTLE = sa.text("""
      where c.customer_id = i.customer_id
        and (c.profiling <> i.profiling or c.attributes <> jsonb_strip_nulls(c.attributes))
 """)
-# A bounced or closed point stays so until another address comes.
-UPSERT_POINTS = sa.text("""
+# As `Point.is_another_than`.
+ANOTHER = "coalesce(excluded.address_hash <> p.address_hash, excluded.handle <> p.handle, false)"
+# A bounced or closed point stays so until another address comes. What only repeats the address leaves `updated_at`: a
+# bounce that happened before the load and arrives after it is still about this address.
+UPSERT_POINTS = sa.text(f"""
     insert into audience.contact_point as p
            (customer_id, channel, handle, address_hash, status, verified_at, updated_at)
-    select i.customer_id, i.channel, i.handle, i.address_hash, i.status, i.verified_at, :now
+    select i.customer_id, i.channel, i.handle, i.address_hash, coalesce(i.status, 'active'), i.verified_at, :now
       from incoming_point as i
      order by i.customer_id, i.channel
         on conflict (customer_id, channel) do update
-       set status = case when excluded.status = 'active'
-                          and (excluded.handle is null or excluded.handle = p.handle)
-                          and (excluded.address_hash is null or excluded.address_hash = p.address_hash)
-                         then p.status else excluded.status end,
+       set status = case when excluded.status = 'active' and not {ANOTHER} then p.status else excluded.status end,
            handle = coalesce(excluded.handle, p.handle),
            address_hash = coalesce(excluded.address_hash, p.address_hash),
-           verified_at = coalesce(excluded.verified_at, p.verified_at), updated_at = excluded.updated_at
-""")
+           verified_at = coalesce(excluded.verified_at, p.verified_at),
+           updated_at = case when {ANOTHER} or excluded.status not in ('active', p.status)
+                             then excluded.updated_at else p.updated_at end
+""")  # noqa: S608
 # A load repeats what its source once knew. Undated, it is no news: only a refusal counts against what was said since.
-INSERT_CONSENTS = sa.text("""
+INSERT_CONSENTS = sa.text(f"""
     insert into audience.consent
            (customer_id, brand, channel, purpose, at, state, source, wording, evidence, expires_at, recorded_at)
     select i.customer_id, coalesce(i.brand, '*'), coalesce(i.channel, '*'), coalesce(i.purpose, '*'),
@@ -87,18 +90,13 @@ INSERT_CONSENTS = sa.text("""
       from incoming_consent as i
      where i.at is not null or i.state in ('denied', 'withdrawn')
         or not exists (select
-                         from audience.consent as c
-                        where c.customer_id = i.customer_id and c.brand in (i.brand, '*')
-                          and c.channel in (i.channel, '*') and c.purpose in (i.purpose, '*'))
-           and not exists (select
-                             from published.feedback_withdrawals as w
-                            where w.customer_id = i.customer_id
-                              and coalesce(w.brand, lower(i.brand)) = lower(i.brand)
-                              and coalesce(w.channel, lower(i.channel)) = lower(i.channel)
-                              and coalesce(w.purpose, lower(i.purpose)) = lower(i.purpose))
+                         from {SAID} as s
+                        where s.customer_id = i.customer_id and lower(s.brand) in (lower(i.brand), '*')
+                          and lower(s.channel) in (lower(i.channel), '*')
+                          and lower(s.purpose) in (lower(i.purpose), '*'))
      order by i.customer_id
         on conflict do nothing
-""")
+""")  # noqa: S608
 FILL = with_json(
     sa.text("""
     update audience.customer as c
@@ -164,10 +162,13 @@ def merged(rows: Sequence[Screened]) -> dict[str, Merged]:
     found: dict[str, Merged] = {}
     for row in rows:
         known = found.get(row.customer_id, Merged({}, None, {}, []))
+        points = dict(known.points)
+        for point in row.points:
+            points[point.channel] = points[point.channel].then(point) if point.channel in points else point
         found[row.customer_id] = Merged(
             known.attributes | row.attributes,
             known.profiling if row.profiling is None else row.profiling,
-            known.points | {point.channel: point for point in row.points},
+            points,
             [*known.consents, *row.consents],
         )
     return found

@@ -1,5 +1,5 @@
 """Permission as a set: the rule of `services.audience.permission`, over audience's own record and feedback's
-withdrawals, which are in force from the moment feedback has them."""
+withdrawals, which are in force from the moment feedback has them. Lists, send-checks and segments embed its SQL."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,34 +12,52 @@ from shared.contracts.permissions import Consent, ConsentStatement
 from shared.db import Db
 from shared.pages import PageRequest
 
-PERMITTED = """
-    select distinct on (s.customer_id) s.customer_id, s.permits
-      from (select c.customer_id, c.at,
-                   cast(c.brand <> '*' as integer) + cast(c.channel <> '*' as integer)
-                   + cast(c.purpose <> '*' as integer) as named,
-                   c.state in ('granted', 'soft_opt_in', 'legitimate_interest')
-                   and (c.expires_at is null or c.expires_at > :now) as permits
-              from audience.consent as c
-             where c.brand in (:brand, '*') and c.channel in (:channel, '*') and c.purpose in (:purpose, '*')
-               and (c.at <= :now or c.state in ('denied', 'withdrawn'))
-               and c.customer_id {asked}
-             union all
-            select w.customer_id, w.at,
-                   cast(w.brand is not null as integer) + cast(w.channel is not null as integer)
-                   + cast(w.purpose is not null as integer) as named,
-                   false as permits
-              from published.feedback_withdrawals as w
-             where coalesce(w.brand, lower(:brand)) = lower(:brand)
-               and coalesce(w.channel, lower(:channel)) = lower(:channel)
-               and coalesce(w.purpose, lower(:purpose)) = lower(:purpose)
-               and w.customer_id {asked}) as s
-     order by s.customer_id, s.at desc, s.named desc, s.permits
+SAID = """
+    (select c.customer_id, c.brand, c.channel, c.purpose, c.at, c.state, c.expires_at
+       from audience.consent as c
+      union all
+     select w.customer_id, coalesce(w.brand, '*'), coalesce(w.channel, '*'), coalesce(w.purpose, '*'), w.at,
+            'withdrawn', cast(null as timestamptz)
+       from published.feedback_withdrawals as w
+      where w.reason <> 'bounced')
 """
-"""Customers who are `asked` about, of whom something was said, and whether it permits (:brand, :channel, :purpose,
-:now). Who is not in it has no permission. `asked` stands in both branches, so that a few are found by their key."""
+"""Every statement, as audience stores it. A bounce is none: an address is wrong, which forbids nobody another one."""
+
+HOLDING = f"""
+    select distinct on (h.customer_id) h.customer_id, h.state, h.permits
+      from (select s.customer_id, s.at,
+                   cast(s.brand <> '*' as integer) + cast(s.channel <> '*' as integer)
+                   + cast(s.purpose <> '*' as integer) as named,
+                   s.state in ('granted', 'soft_opt_in', 'legitimate_interest')
+                   and (s.expires_at is null or s.expires_at > :now) as permits,
+                   case when s.state in ('granted', 'soft_opt_in', 'legitimate_interest') and s.expires_at <= :now
+                        then 'expired' else s.state end as state
+              from {SAID} as s
+             where s.customer_id {{asked}}
+               and (s.brand = :brand and s.channel = :channel and s.purpose = :purpose and s.at <= :now
+                    or s.state in ('denied', 'withdrawn') and lower(s.brand) in (lower(:brand), '*')
+                       and lower(s.channel) in (lower(:channel), '*') and lower(s.purpose) in (lower(:purpose), '*')
+                   )) as h
+     order by h.customer_id, h.at desc, h.named desc, h.permits, h.state desc
+"""  # noqa: S608
+"""The holding statement of customers who are `asked` about and of whom something was said: its state, and whether it
+permits (:brand, :channel, :purpose, :now). Who is not in it has no permission. Only a refusal covers every brand,
+channel or purpose. Of several that are equal in all that decides, the last state by the alphabet is shown."""
+
+REACHABLE = """
+    select p.customer_id
+      from audience.contact_point as p
+     where p.channel = :channel and p.status = 'active'
+       and not exists (select
+                         from published.feedback_withdrawals as w
+                        where w.customer_id = p.customer_id and w.channel = lower(p.channel) and w.reason = 'bounced'
+                          and w.at >= p.updated_at)
+"""
+"""Customers with an address on :channel that works. One that feedback heard bounce does not, before audience has it on
+its own record."""
 
 PERMITTED_OF = sa.text(f"""
-    with permission as ({PERMITTED.format(asked="= any(cast(:customers as text[]))")})
+    with permission as ({HOLDING.format(asked="= any(cast(:customers as text[]))")})
     select p.customer_id from permission as p where p.permits
 """)  # noqa: S608
 
@@ -66,13 +84,18 @@ RECORD = with_json(
 """),  # noqa: S608
     "evidence",
 )
+HEARD = sa.text("""
+    select count(*)
+      from published.feedback_withdrawals as w
+     where w.xid >= cast(:low as xid8) and w.xid < cast(:high as xid8)
+""")
 # Feedback's withdrawals become part of audience's own record. Read from the position on; taking one twice does nothing.
 TAKE_WITHDRAWALS = sa.text("""
     insert into audience.consent (customer_id, brand, channel, purpose, at, state, source, recorded_at)
     select w.customer_id, coalesce(w.brand, '*'), coalesce(w.channel, '*'), coalesce(w.purpose, '*'), w.at,
            'withdrawn', 'feedback: ' || w.reason, :now
       from published.feedback_withdrawals as w
-     where w.xid >= cast(:low as xid8) and w.xid < cast(:high as xid8)
+     where w.xid >= cast(:low as xid8) and w.xid < cast(:high as xid8) and w.reason <> 'bounced'
      order by w.customer_id
         on conflict do nothing
 """)
@@ -120,8 +143,10 @@ def record(db: Db, customer_id: str, channel: str | None, statement: ConsentStat
 
 
 def take_withdrawals(db: Db, low: str, high: str, now: datetime) -> int:
-    """Record feedback's withdrawals of the transactions in [low, high); gives how many were new."""
-    window = {"low": low, "high": high, "now": now}
-    taken = db.execute(TAKE_WITHDRAWALS, window)
-    db.execute(TAKE_BOUNCES, window)
-    return int(taken.rowcount)  # type: ignore[attr-defined]
+    """Record what feedback heard in the transactions in [low, high), bounces too; gives how much that was."""
+    window = {"low": low, "high": high}
+    heard: int = db.execute(HEARD, window).scalar_one()
+    if heard:
+        db.execute(TAKE_WITHDRAWALS, {**window, "now": now})
+        db.execute(TAKE_BOUNCES, {**window, "now": now})
+    return heard

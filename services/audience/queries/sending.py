@@ -9,16 +9,15 @@ import sqlalchemy as sa
 from services.audience.control import Control
 from services.audience.draw import bound
 from services.audience.permission import Scope
+from services.audience.queries.permission import REACHABLE
 from shared.db import Db
 
 # Joined, not `exists`, and named twice: a thousand are found by their keys, however many customers there are.
-STANDING = sa.text("""
+STANDING = sa.text(f"""
     select c.customer_id, p.customer_id is not null as reachable, s.suppressed,
            audience.lot(:control_seed, c.customer_id) < :control_bound as controlled
       from audience.customer as c
-      left join audience.contact_point as p
-        on p.customer_id = c.customer_id and p.customer_id = any(cast(:customers as text[]))
-       and p.channel = :channel and p.status = 'active'
+      left join ({REACHABLE}) as p on p.customer_id = c.customer_id and p.customer_id = any(cast(:customers as text[]))
      cross join lateral (
                select count(*) > 0 as suppressed
                  from audience.suppression as s
@@ -26,7 +25,7 @@ STANDING = sa.text("""
                   and (s.ends_at is null or s.ends_at > :now)
            ) as s
      where c.customer_id = any(cast(:customers as text[])) and c.erased_at is null
-""")
+""")  # noqa: S608
 
 
 class Standing(NamedTuple):

@@ -6,16 +6,15 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import col, select
 
+from services.audience.permission import EVERY
 from services.audience.tables import SuppressionRow
 from shared.contracts.permissions import NewSuppression, Suppression
 from shared.db import Db
 from shared.pages import PageRequest
 
-EVERY_CHANNEL = "*"
-
 
 def insert(db: Db, suppression_id: UUID, new: NewSuppression, now: datetime) -> Suppression:
-    row = {**new.model_dump(), "channel": new.channel or EVERY_CHANNEL, "id": suppression_id, "created_at": now}
+    row = {**new.model_dump(), "channel": new.channel or EVERY, "id": suppression_id, "created_at": now}
     db.execute(sa.insert(SuppressionRow).values(row))
     return Suppression(id=suppression_id, created_at=now, **new.model_dump())
 
@@ -32,5 +31,5 @@ def suppressions(db: Db, page: PageRequest, customer_id: str | None) -> list[Sup
 
 
 def _message(row: SuppressionRow) -> Suppression:
-    channel = None if row.channel == EVERY_CHANNEL else row.channel
+    channel = None if row.channel == EVERY else row.channel
     return Suppression.model_validate({**row.model_dump(), "channel": channel})

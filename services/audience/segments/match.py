@@ -117,8 +117,8 @@ class _Evaluation:
 
     def _consent(self, clause: ConsentClause) -> tuple[bool, Any]:
         scope = Scope(clause.brand, clause.consent, clause.purpose)
-        order = list(ConsentState)  # of statements equal in all else that decides, the last state in this order holds
-        told = sorted(self.portrait.statements, key=lambda one: order.index(_state(one, self.as_of)), reverse=True)
+        # Of statements equal in all else that decides, the last state by the alphabet is shown.
+        told = sorted(self.portrait.statements, key=lambda one: _state(one, self.as_of).value, reverse=True)
         holding = deciding(told, scope, self.as_of)
         state = ConsentState.UNKNOWN if holding is None else _state(holding, self.as_of)
         return state in clause.state, state.value

@@ -98,7 +98,8 @@ def _statement(draw: st.DrawFn, instants: st.SearchStrategy[datetime] = INSTANTS
     state = draw(st.sampled_from(ConsentState))
     every = [None] if state.refuses else []
     brand, channel, purpose = (
-        draw(st.sampled_from([*every, *names])) for names in (("default", "other"), ("email", "sms"), ("marketing",))
+        draw(st.sampled_from([*every, *names]))
+        for names in (("default", "Default", "other"), ("email", "sms"), ("marketing",))
     )
     expires = draw(st.one_of(st.none(), INSTANTS)) if state.permits else None
     return Statement(brand, channel, purpose, state, draw(instants), expires)

@@ -1,11 +1,12 @@
 """Clauses about rows beside the customer's own, each as one set of customers computed from the index up."""
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import aggregate_order_by, distinct_on
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 
+from services.audience.queries.permission import HOLDING
 from services.audience.segments.catalogue import EVENT_FIELDS, Catalogue
 from services.audience.segments.measures import ZERO_WITHOUT_EVENTS, comparison, measure_type, measured_field
 from services.audience.segments.sql.operands import (
@@ -17,15 +18,13 @@ from services.audience.segments.sql.operands import (
     inside,
     possibly,
 )
-from services.audience.segments.sql.tables import consent, event, withdrawal
+from services.audience.segments.sql.tables import event
 from services.audience.segments.values import Moment, holds, number
 from services.audience.segments.windows import window
 from shared.contracts.audience import AttributeType
-from shared.contracts.clauses import PERMITTING, ConsentClause, EventClause, Measure
+from shared.contracts.clauses import ConsentClause, EventClause, Measure
 from shared.contracts.comparisons import COMPLEMENTS, Comparison
 from shared.contracts.permissions import ConsentState
-
-EVERY = "*"  # how audience stores a statement that covers every brand, channel or purpose
 
 
 class CustomerSet(NamedTuple):
@@ -128,58 +127,18 @@ def _scalar(name: str, kind: AttributeType) -> Expression:
     return sa.case((typed == "string", operand.text))
 
 
+HOLDING_OF_ALL = HOLDING.format(asked="is not null")
+
+
 def consent_set(clause: ConsentClause, as_of: datetime) -> CustomerSet:
-    """Customers by the state of their consent: of the statements that cover the scope the newest decides.
+    """Customers by the state of their consent, as the holding statement says it.
 
-    Of several at the same time the narrower decides, and of those one that does not permit. A refusal holds at once,
-    even when the clock that stamped it runs ahead. Who never said anything is `unknown`, and not among the rows.
+    Who never said anything is `unknown`, and not among the rows.
     """
-    said = sa.union_all(_stated(clause, as_of), _withdrawn(clause)).subquery("said")
-    narrowest = (said.c.customer_id, said.c.at.desc(), said.c.named.desc(), said.c.permits, said.c.state.desc())
-    deciding = sa.select(said.c.customer_id, said.c.state).ext(distinct_on(said.c.customer_id)).order_by(*narrowest)
-    decided = deciding.subquery("decided")
-    wanted = decided.c.state.in_([_code(state) for state in clause.state])
-    inverted = ConsentState.UNKNOWN in clause.state
-    return CustomerSet(sa.select(decided.c.customer_id).where(sa.not_(wanted) if inverted else wanted), inverted)
-
-
-def _code(state: ConsentState) -> int:
-    return list(ConsentState).index(state)
-
-
-def _stated(clause: ConsentClause, as_of: datetime) -> sa.Select[Any]:
     scope = {"brand": clause.brand, "channel": clause.consent, "purpose": clause.purpose}
-    narrowness = [sa.case((consent.c[name] == EVERY, 0), else_=1) for name in scope]
-    permitting = consent.c.state.in_([state.value for state in PERMITTING])
-    expired = sa.and_(permitting, consent.c.expires_at <= as_of)
-    commonest_first = sorted(ConsentState, key=lambda state: state is not ConsentState.GRANTED)
-    codes = [(consent.c.state == state.value, _code(state)) for state in commonest_first]
-    refusals = [state.value for state in ConsentState if state.refuses]
-    return sa.select(
-        consent.c.customer_id,
-        consent.c.at,
-        _sum(narrowness).label("named"),
-        sa.and_(permitting, expired.is_not(sa.true())).label("permits"),
-        sa.case((expired, _code(ConsentState.EXPIRED)), *codes).label("state"),
-    ).where(
-        *(consent.c[name].in_([asked, EVERY]) for name, asked in scope.items()),
-        sa.or_(consent.c.at <= as_of, consent.c.state.in_(refusals)),
-    )
-
-
-def _withdrawn(clause: ConsentClause) -> sa.Select[Any]:
-    """What feedback heard, in lower case, which is in force before audience has it on its own record."""
-    scope = {"brand": clause.brand.lower(), "channel": clause.consent.lower(), "purpose": clause.purpose.lower()}
-    narrowness = [sa.case((withdrawal.c[name].is_(None), 0), else_=1) for name in scope]
-    return sa.select(
-        withdrawal.c.customer_id,
-        withdrawal.c.at,
-        _sum(narrowness).label("named"),
-        sa.false().label("permits"),
-        sa.literal(_code(ConsentState.WITHDRAWN), sa.Integer).label("state"),
-    ).where(*(sa.or_(withdrawal.c[name].is_(None), withdrawal.c[name] == asked) for name, asked in scope.items()))
-
-
-def _sum(parts: list[sa.Case[int]]) -> Expression:
-    first, second, third = parts
-    return first + second + third
+    asked = [sa.bindparam(name, value, sa.Text, unique=True) for name, value in scope.items()]
+    now = sa.bindparam("now", as_of, sa.DateTime(timezone=True), unique=True)
+    holding = sa.text(HOLDING_OF_ALL).bindparams(*asked, now).columns(customer_id=sa.Text, state=sa.Text).subquery()
+    wanted = holding.c.state.in_([state.value for state in clause.state])
+    inverted = ConsentState.UNKNOWN in clause.state
+    return CustomerSet(sa.select(holding.c.customer_id).where(sa.not_(wanted) if inverted else wanted), inverted)

@@ -15,24 +15,11 @@ customer = sa.table(
     sa.column("erased_at", _TIME),
     schema="audience",
 )
-consent = sa.table(
-    "consent",
-    *(sa.column(name, sa.Text) for name in ("customer_id", "brand", "channel", "purpose", "state")),
-    sa.column("at", _TIME),
-    sa.column("expires_at", _TIME),
-    schema="audience",
-)
 event = sa.table(
     "feedback_events",
     *(sa.column(name, sa.Text) for name in ("customer_id", "event_id", "kind", "category", "currency", "campaign")),
     sa.column("occurred_at", _TIME),
     sa.column("value", sa.Numeric),
     sa.column("properties", JSONB),
-    schema="published",
-)
-withdrawal = sa.table(
-    "feedback_withdrawals",
-    *(sa.column(name, sa.Text) for name in ("customer_id", "brand", "channel", "purpose")),
-    sa.column("at", _TIME),
     schema="published",
 )
