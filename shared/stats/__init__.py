@@ -8,7 +8,6 @@ module                 what it answers
 `interval`             `Interval`: estimate, low, high, p, standard error, method, reason
 `moments`              `Moments` of one arm; zeros of untouched customers merged; groups pooled
 `means`                difference and ratio of two arms, plain (Welch) or stratified
-`proportions`          Wilson, Newcombe, pooled z, Clopper-Pearson
 `skew_correction`      Hall's transformation, for bounds far out in the tail
 `sequential`           confidence sequence in intrinsic time, for open enrolment
 `group_sequential`     alpha spending and its bounds when increments are independent
@@ -20,7 +19,7 @@ module                 what it answers
 `looks`                the rule that turns looks into a verdict, used by services and simulations alike
 `sample_ratio`         do the arms have the sizes they should have
 `multiplicity`         Holm, Benjamini-Hochberg
-`power`                planned standard error, sample size, detectable effect
+`power`                planned standard error
 =====================  =============================================================================
 
 Signatures::
@@ -41,19 +40,14 @@ Signatures::
     means.Difference(estimate, standard_error, skewness, degrees, control: Mean, treatment: Mean)
     means.Mean(estimate, standard_error)
     means.difference(strata) -> Difference                      # one stratum: Welch's; several: weighted by size
-    means.welch(control, treatment, level=0.95) -> Interval     # fixed horizon
-    means.stratified(strata, level=0.95) -> Interval            # fixed horizon
+    means.fixed(difference, level=, method=) -> Interval        # fixed horizon
     means.relative(difference, critical) -> Interval            # treatment / control - 1; critical 1.96 or a bound
-
-    proportions.Counts(n, successes)
-    proportions.wilson(counts, level) / clopper_pearson(counts, level) -> tuple[float, float]
-    proportions.difference(control, treatment, level=0.95) -> Interval
 
     sequential.planned_ratio(alpha) -> float
     sequential.mixture_variance(planned_standard_error, alpha) -> float          # tau squared, frozen at start
     sequential.critical_value(standard_error, tau_squared, alpha) -> float
     sequential.p_value(z, standard_error, tau_squared) -> float
-    sequential.confidence_sequence(difference, tau_squared, alpha) -> Interval
+    sequential.around(difference, bound) -> tuple[float, float]                  # skewness taken out
 
     skew_correction.corrected(statistic, skewness) -> float / uncorrected(value, skewness) -> float
 
@@ -67,7 +61,8 @@ Signatures::
     correlated_looks.bounds(correlation, increments) / next_bound(correlation, past_bounds, increment)
 
     randomisation.Block(control_size, treatment_size, control, treatment)        # arrays of the non-zero values
-    randomisation.Draw(blocks, split="exact" | "hash", control_share=None, shift=0.0)
+    randomisation.together(blocks) -> Block                                      # of a hash split
+    randomisation.Draw(blocks, shift=0.0)
     randomisation.compare(draw, seed=, draws=2000, level=0.05, stop_after=None) -> Randomisation
 
     small_sample.Kind: PROPORTION, COUNT, MONEY (revenue and profit)
@@ -90,8 +85,6 @@ Signatures::
     multiplicity.holm(p_values) / benjamini_hochberg(p_values) -> list[float]           # adjusted, nan stays nan
 
     power.standard_error(variance, control_size, treatment_size) -> float
-    power.required_size(effect, variance, control_share, alpha=0.05, power=0.8) -> int
-    power.detectable_effect(variance, control_size, treatment_size, alpha=0.05, power=0.8) -> float
 
 How a look is made, by design (`looks.decide` does all of it, the caller brings figures):
 

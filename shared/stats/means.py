@@ -92,31 +92,20 @@ def difference(strata: Sequence[Stratum]) -> Difference:
     )
 
 
-def welch(control: Moments, treatment: Moments, *, level: float = 0.95) -> Interval:
-    """Welch's t-interval and test for treatment minus control, valid only at the planned end.
+def fixed(found: Difference, *, level: float, method: str) -> Interval:
+    """The t-interval around a difference, for one look at a time fixed beforehand.
 
-    Source: Welch (1947), Biometrika 34:28-35.
+    Of one stratum it is Welch's (1947, Biometrika 34:28-35); of several, that of an exact split within them.
 
-    >>> found = welch(Moments(10, 1.0, 2.0, 0.0, 10), Moments(20, 1.5, 3.0, 0.0, 20))
+    >>> plain = difference([Stratum(Moments(10, 1.0, 2.0, 0.0, 10), Moments(20, 1.5, 3.0, 0.0, 20))])
+    >>> found = fixed(plain, level=0.95, method="Welch")
     >>> round(found.low, 4), round(found.high, 4), round(found.p_value, 4)
     (-0.7277, 1.7277, 0.4072)
-    """
-    return fixed(difference([Stratum(control, treatment)]), level=level, method="Welch")
-
-
-def stratified(strata: Sequence[Stratum], *, level: float = 0.95) -> Interval:
-    """The t-interval with the variance of an exact split within strata, valid only at the planned end.
-
     >>> halves = [Stratum(Moments(50, 0.0, 1.0, 0.0, 50), Moments(50, 0.1, 1.0, 0.0, 50)),
     ...           Stratum(Moments(50, 9.0, 1.0, 0.0, 50), Moments(50, 9.1, 1.0, 0.0, 50))]
-    >>> round(stratified(halves).standard_error, 4)
+    >>> round(fixed(difference(halves), level=0.95, method="stratified").standard_error, 4)
     0.1414
     """
-    return fixed(difference(strata), level=level, method="stratified")
-
-
-def fixed(found: Difference, *, level: float, method: str) -> Interval:
-    """The t-interval around a difference, for one look at a time fixed beforehand."""
     if not 0 < level < 1:
         raise ValueError(f"level {level} is not between 0 and 1")
     if not isfinite(found.estimate):

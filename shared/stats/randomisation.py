@@ -9,8 +9,8 @@ Source: Chung & Romano (2013), Annals of Statistics 41:484-507; early stopping B
 """
 
 from collections.abc import Sequence
-from math import inf, isfinite, nan
-from typing import Literal, NamedTuple
+from math import inf, nan
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -36,14 +36,12 @@ class Block(NamedTuple):
 class Draw(NamedTuple):
     """How customers were dealt to the two arms, and what they did.
 
-    `exact`: fixed numbers within each block (also right for a hash split, given its counts). `hash`: each customer by
-    itself, into the control with probability `control_share` (of the two arms compared, between 0 and 1).
+    Re-deals keep the numbers within each block: those of an exact split are fixed, and given the numbers that a hash
+    split came to (one block, since it does not look at strata) each way of reaching them was as likely.
     `shift` is a known difference of treatment minus control that re-dealing does not move, such as the cost of contact.
     """
 
     blocks: Sequence[Block]
-    split: Literal["exact", "hash"] = "exact"
-    control_share: float | None = None
     shift: float = 0.0
 
 
@@ -94,7 +92,7 @@ def compare(
     Raises
     ------
     ValueError
-        If sizes are smaller than the number of values, or a hash split has no share.
+        If nobody was dealt, or sizes are smaller than the number of values.
 
     >>> rng = np.random.default_rng(1)
     >>> few, many = rng.lognormal(size=120), rng.lognormal(size=200)
@@ -114,7 +112,7 @@ def compare(
     if not error > 0:
         return Randomisation(estimate, error, nan, nan, nan, nan, nan, nan, 0)
     statistic = estimate / error
-    dealt = _dealt(draw, blocks, statistic, (seed, draws, stop_after))
+    dealt = _dealt(blocks, statistic, (seed, draws, stop_after))
     lower, upper = _tail(dealt <= statistic + TIE, stop_after), _tail(dealt >= statistic - TIE, stop_after)
     low, high = (nan, nan) if stop_after else _quantiles(dealt, level)
     p_value = min(1.0, 2 * min(lower, upper))
@@ -123,7 +121,7 @@ def compare(
     )
 
 
-def _dealt(draw: Draw, blocks: Sequence[Block], statistic: float, rule: tuple[int, int, int | None]) -> Array:
+def _dealt(blocks: Sequence[Block], statistic: float, rule: tuple[int, int, int | None]) -> Array:
     """Studentised statistics of the re-deals, until there are enough."""
     seed, draws, stop_after = rule
     rng = np.random.Generator(np.random.SFC64(seed))
@@ -134,7 +132,7 @@ def _dealt(draw: Draw, blocks: Sequence[Block], statistic: float, rule: tuple[in
     done = below = above = 0
     while done < wanted:
         chunk = min(at_once, wanted - done, max(FIRST_CHUNK, done) if stop_after else wanted)
-        found.append(_studentised(draw, blocks, rng, chunk))
+        found.append(_studentised(blocks, rng, chunk))
         done += chunk
         below += int((found[-1] <= statistic + TIE).sum())
         above += int((found[-1] >= statistic - TIE).sum())
@@ -143,29 +141,23 @@ def _dealt(draw: Draw, blocks: Sequence[Block], statistic: float, rule: tuple[in
     return np.concatenate(found)
 
 
-def _studentised(draw: Draw, blocks: Sequence[Block], rng: np.random.Generator, chunk: int) -> Array:
-    share = draw.control_share if draw.split == "hash" else None
-    parts = [_redeal(block, share, rng, chunk) for block in blocks]
+def _studentised(blocks: Sequence[Block], rng: np.random.Generator, chunk: int) -> Array:
+    parts = [_redeal(block, rng, chunk) for block in blocks]
     sums = _Sums(*(np.stack([part[k] for part in parts], axis=1) for k in range(3)))
     estimates, errors = _difference(blocks, sums)
     return np.divide(estimates, errors, out=np.zeros_like(estimates), where=errors > 0)
 
 
-def _redeal(block: Block, share: float | None, rng: np.random.Generator, chunk: int) -> tuple[Array, Array, Array]:
+def _redeal(block: Block, rng: np.random.Generator, chunk: int) -> tuple[Array, Array, Array]:
     """Size, sum and sum of squares of the control in each re-deal of one block, each of shape (chunk,)."""
     values = np.concatenate([block.control, block.treatment])
     zeros = block.control_size + block.treatment_size - values.size
     keys = rng.random((chunk, values.size), dtype=np.float32)
-    if share is None:
-        sizes = np.full(chunk, float(block.control_size))
-        taken = rng.hypergeometric(values.size, zeros, block.control_size, size=chunk)
-        edges = np.concatenate([np.zeros((chunk, 1), np.float32), np.sort(keys, axis=1)], axis=1)
-        chosen = (keys <= edges[np.arange(chunk), taken][:, None]) & (taken > 0)[:, None]
-    else:
-        chosen = keys < share
-        sizes = chosen.sum(axis=1) + rng.binomial(zeros, share, size=chunk)
+    taken = rng.hypergeometric(values.size, zeros, block.control_size, size=chunk)
+    edges = np.concatenate([np.zeros((chunk, 1), np.float32), np.sort(keys, axis=1)], axis=1)
+    chosen = (keys <= edges[np.arange(chunk), taken][:, None]) & (taken > 0)[:, None]
     sums = chosen.astype(np.float64) @ np.stack([values, values**2], axis=1)
-    return sizes.astype(np.float64), sums[:, 0], sums[:, 1]
+    return np.full(chunk, float(block.control_size)), sums[:, 0], sums[:, 1]
 
 
 def _difference(blocks: Sequence[Block], control: _Sums) -> tuple[Array, Array]:
@@ -209,27 +201,27 @@ def _usable(blocks: Sequence[Block]) -> list[Block]:
     small = [block for block in blocks if min(block.control_size, block.treatment_size) <= 1]
     if not small:
         return large
-    rest = _together(small)
+    rest = together(small)
     if min(rest.control_size, rest.treatment_size) > 1 or not large:
         return [*large, rest]
     biggest = max(range(len(large)), key=lambda k: large[k].control_size + large[k].treatment_size)
-    return [*large[:biggest], _together([large[biggest], rest]), *large[biggest + 1 :]]
+    return [*large[:biggest], together([large[biggest], rest]), *large[biggest + 1 :]]
 
 
-def _together(blocks: Sequence[Block]) -> Block:
+def together(blocks: Sequence[Block]) -> Block:
+    """All customers as one block; an empty one where there are no blocks."""
+    none = [np.empty(0)]
     return Block(
         sum(block.control_size for block in blocks),
         sum(block.treatment_size for block in blocks),
-        np.concatenate([block.control for block in blocks]),
-        np.concatenate([block.treatment for block in blocks]),
+        np.concatenate([block.control for block in blocks] or none),
+        np.concatenate([block.treatment for block in blocks] or none),
     )
 
 
 def _check(draw: Draw) -> None:
     if not draw.blocks:
         raise ValueError("nobody was dealt")
-    if draw.split == "hash" and not (draw.control_share and isfinite(draw.control_share) and draw.control_share < 1):
-        raise ValueError(f"a hash split needs the control's share, not {draw.control_share}")
     for block in draw.blocks:
         if block.control.size > block.control_size or block.treatment.size > block.treatment_size:
             raise ValueError("more values than customers in a block")

@@ -8,9 +8,8 @@ Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas (2024), Annals of Statistics 52:26
 
 from math import exp, inf, isfinite, log, sqrt
 
-from shared.stats.interval import Interval, unknown
 from shared.stats.means import Difference
-from shared.stats.skew_correction import corrected, uncorrected
+from shared.stats.skew_correction import uncorrected
 
 METHOD = "confidence sequence"
 
@@ -71,26 +70,15 @@ def p_value(z: float, standard_error: float, tau_squared: float) -> float:
     return min(1.0, sqrt(1 + ratio) * exp(-z * z * ratio / (2 * (1 + ratio))))
 
 
-def confidence_sequence(found: Difference, tau_squared: float, alpha: float) -> Interval:
-    """The interval and p-value of one look; skewness of the estimate is taken out before the bound is applied.
+def around(found: Difference, bound: float) -> tuple[float, float]:
+    """The effects whose skew-corrected statistic stays within `bound`; all of them while the bound is infinite.
 
     >>> from shared.stats.means import Mean
     >>> seen = Difference(0.04, 0.01, 0.0, 999.0, Mean(0.1, 0.007), Mean(0.14, 0.007))
-    >>> found = confidence_sequence(seen, mixture_variance(0.01, 0.05), 0.05)
-    >>> round(found.low, 4), round(found.high, 4), round(found.p_value, 4)
-    (0.0096, 0.0704, 0.0025)
+    >>> low, high = around(seen, critical_value(0.01, mixture_variance(0.01, 0.05), 0.05))
+    >>> round(low, 4), round(high, 4)
+    (0.0096, 0.0704)
     """
-    if not found.standard_error > 0:
-        return unknown("no spread in either arm", METHOD, found.estimate)
-    bound = critical_value(found.standard_error, tau_squared, alpha)
-    z = corrected(found.estimate / found.standard_error, found.skewness)
-    low, high = around(found, bound)
-    p = p_value(z, found.standard_error, tau_squared)
-    return Interval(found.estimate, low, high, p, found.standard_error, METHOD)
-
-
-def around(found: Difference, bound: float) -> tuple[float, float]:
-    """The effects whose skew-corrected statistic stays within `bound`; all of them while the bound is infinite."""
     error = found.standard_error
     return (
         found.estimate - error * uncorrected(bound, found.skewness),

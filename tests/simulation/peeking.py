@@ -86,8 +86,7 @@ def _groups(seen: Responders, pooled: bool) -> Iterator[tuple[Truths, Array]]:
 def _evidence(campaign: Campaign, seen: Responders, values: Array, **further: object) -> Evidence:
     strata, blocks = _strata(seen, values, pooled=not campaign.exact)
     kind = Kind.MONEY if campaign.money else Kind.PROPORTION
-    draw = Draw(blocks) if campaign.exact else Draw(blocks, "hash", campaign.control_share)
-    return Evidence(strata, kind, draw=draw if campaign.money else None)._replace(**further)
+    return Evidence(strata, kind, draw=Draw(blocks) if campaign.money else None)._replace(**further)
 
 
 def _correlation(seen: Responders, by_look: Array, pooled: bool) -> Array:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from math import sqrt
 from typing import NamedTuple
 
-from shared.stats.proportions import Counts, clopper_pearson
+from scipy.stats import binomtest
 
 
 class Result(NamedTuple):
@@ -26,7 +26,8 @@ class Result(NamedTuple):
     @property
     def bounds(self) -> tuple[float, float]:
         """Where the true rate lies, with 95 % confidence (Clopper & Pearson)."""
-        return clopper_pearson(Counts(self.runs, self.hits))
+        low, high = binomtest(self.hits, self.runs).proportion_ci(0.95, "exact")
+        return low, high
 
     @property
     def within(self) -> bool:

@@ -99,29 +99,10 @@ def test_an_impossible_p_value_is_refused():
         multiplicity.holm([1.2])
 
 
-@pytest.mark.needs("statsmodels")
-def test_the_required_size_is_that_of_statsmodels():
-    from statsmodels.stats.power import NormalIndPower
-
-    size = NormalIndPower().solve_power(
-        0.02, power=0.9, alpha=0.05, ratio=19
-    )  # in standard deviations, of the smaller arm
-    assert power.required_size(0.02, 1.0, 0.05, power=0.9) == pytest.approx(20 * size, rel=1e-3)
-
-
-def test_the_required_size_finds_the_effect_as_often_as_promised():
-    rng, effect, rate = np.random.default_rng(12), 0.01, 0.1
-    size = power.required_size(effect, rate * (1 - rate), 0.3)
-    control = round(0.3 * size)
-    error = power.standard_error(rate * (1 - rate), control, size - control)
-    z = rng.normal(effect, error, 20_000) / error
-    assert np.mean(np.abs(z) > 1.96) == pytest.approx(0.8, abs=0.01)
-    assert power.detectable_effect(rate * (1 - rate), control, size - control) == pytest.approx(effect, rel=1e-3)
-
-
-def test_an_effect_of_zero_has_no_size():
-    with pytest.raises(ValueError, match="zero"):
-        power.required_size(0.0, 1.0, 0.5)
+@pytest.mark.parametrize(("variance", "sizes"), [(1.0, (0, 5)), (-1.0, (5, 5)), (float("nan"), (5, 5))])
+def test_a_plan_without_customers_or_variance_is_refused(variance, sizes):
+    with pytest.raises(ValueError, match="variance"):
+        power.standard_error(variance, *sizes)
 
 
 @pytest.mark.parametrize(
