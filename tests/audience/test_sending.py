@@ -2,9 +2,12 @@
 
 import uuid
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+
+from services.audience.migrations import versions
 
 REACHABLE = {
     "contact_points": [{"channel": "email", "handle": "h"}],
@@ -86,6 +89,16 @@ def test_a_bounce_closes_its_address_at_once_and_another_address_opens_the_chann
     load([{"customer_id": unique, "identities": {"email": f"new.{unique}@example.com"}}])
     assert check(audience, [unique]) == [None]
     work("audience")
+    assert check(audience, [unique]) == [None]
+
+
+def test_a_bounce_recorded_as_a_refusal_by_an_older_release_forbids_no_longer(audience, load, unique, owner_engine):
+    load([{"customer_id": unique, **REACHABLE}])
+    refusal = {"state": "withdrawn", "purpose": "marketing", "source": "feedback: bounced"}
+    audience.put(f"/v1/customers/{unique}/consents/email", json=refusal)
+    assert check(audience, [unique]) == ["not permitted"]
+    with owner_engine.begin() as connection:
+        connection.exec_driver_sql((Path(versions.__file__).parent / "0005_bounces.sql").read_text())
     assert check(audience, [unique]) == [None]
 
 
