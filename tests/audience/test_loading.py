@@ -230,6 +230,18 @@ def test_a_csv_file_gives_the_same_as_rows_of_json(audience, catalogue, unique):
     assert rejects[0]["content"] == {"customer_id": f"{unique}-3", "attributes": {"age": "old", "city": "Lyon"}}
 
 
+def test_rows_of_a_csv_file_that_are_not_utf8_are_refused_and_never_made_alike(audience, catalogue, unique):
+    body = f"customer_id,city\n{unique}-Müller,Lyon\n{unique}-Möller,Lyon\n{unique}-Weber,Nîmes\n{unique}-Kern,Lyon\n"
+    answer = audience.post("/v1/imports?kind=customers&format=csv", content=body.encode("latin-1"))
+    report = answer.json()
+    assert (report["rows"], report["accepted"], report["rejected"], report["customers"]) == (4, 1, 3, 1)
+    rejects = audience.get(f"/v1/imports/{report['id']}/rejects").json()["items"]
+    assert [(one["row"], one["pointer"]) for one in rejects] == [(1, "/customer_id"), (2, "/customer_id"), (3, "/city")]
+    assert "UTF-8" in rejects[0]["detail"]
+    whole = audience.post("/v1/imports?kind=customers&format=csv", content=body.encode()).json()
+    assert (whole["accepted"], whole["customers"]) == (4, 4)
+
+
 def test_a_list_of_json_and_gzip_are_read_too(audience, catalogue, unique):
     rows = [{"customer_id": f"{unique}-{i}", "attributes": {"age": i}} for i in range(3)]
     assert audience.post("/v1/customers", json=rows).json()["accepted"] == 3
@@ -261,6 +273,7 @@ def test_a_large_load_is_counted_across_its_chunks(audience, load, unique):
         (b"<xml/>", {"Content-Type": "application/xml"}, 415),
         (b"a,b\n1,2\n", {"Content-Type": "text/csv"}, 422),
         (b"customer_id,customer_id\n1,2\n", {"Content-Type": "text/csv"}, 400),
+        ("customer_id,größe\n1,2\n".encode("latin-1"), {"Content-Type": "text/csv"}, 400),
         (b"not gzip", {"Content-Type": "text/csv", "Content-Encoding": "gzip"}, 400),
         (b'{"customer_id": "' + b"x" * 1_100_000 + b'"}', {"Content-Type": "application/x-ndjson"}, 413),
     ],

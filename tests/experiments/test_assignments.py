@@ -170,6 +170,22 @@ def test_csv_is_read_like_ndjson(experiments, experiment, unique):
     assert (answer.json()["new"], answer.json()["rejects"][0]["line"]) == (1, 3)
 
 
+def test_rows_of_csv_that_are_not_utf8_are_refused_and_never_made_alike(experiments, experiment, unique):
+    key = experiment()["key"]
+    rows = "".join(f"{unique}-{name},mail,2026-03-02T09:00:00Z\n" for name in ("Müller", "Möller", "Weber"))
+    answer = experiments.post(
+        f"/v1/experiments/{key}/assignments?source=external",
+        content=f"customer_id,arm,assigned_at\n{rows}".encode("latin-1"),
+        headers={"Content-Type": "text/csv"},
+    )
+    assert (answer.json()["new"], answer.json()["rejected"]) == (1, 2)
+    assert [(each["line"], each["pointer"]) for each in answer.json()["rejects"]] == [
+        (2, "/customer_id"),
+        (3, "/customer_id"),
+    ]
+    assert "UTF-8" in answer.json()["rejects"][0]["detail"]
+
+
 @pytest.mark.parametrize("kind", ["application/json", "text/plain", ""])
 def test_another_media_type_is_refused(experiments, experiment, kind):
     key = experiment()["key"]

@@ -207,6 +207,20 @@ def test_csv_columns_are_fields_and_properties(feedback: httpx.Client, unique: s
     assert newer["properties"] == {"quantity": 1, "category": "toys, soft", "gift": "yes"}
 
 
+def test_rows_that_are_not_utf8_are_refused_and_never_made_alike(feedback: httpx.Client, unique: str) -> None:
+    rows = f"{unique}-Müller,view,2024-05-01T12:00:00Z,\n{unique}-Möller,view,2024-05-01T12:00:00Z,\n"
+    rows += f"{unique},view,2024-05-01T12:00:00Z,Süd\n{unique},view,2024-05-01T12:00:00Z,Nord\n"
+    body = f"customer_id,kind,occurred_at,properties.shop\n{rows}"
+    answer = feedback.post("/v1/events", content=body.encode("latin-1"), headers=CSV)
+    assert verdicts(answer) == (1, 0, 0, 3)
+    pointers = [item["pointer"] for item in answer.json()["rejected"]]
+    assert pointers == ["/customer_id", "/customer_id", "/properties.shop"]
+    kept_rejects = feedback.get("/v1/rejects", params={"door": "csv", "limit": 3}).json()["items"]
+    wanted = {"rejects": [{"id": reject["id"]} for reject in kept_rejects]}
+    assert feedback.post("/v1/rejects:retry", json=wanted).json()["refused"] == 3
+    assert verdicts(feedback.post("/v1/events", content=body.encode(), headers=CSV)) == (3, 1, 0, 0)
+
+
 @pytest.mark.parametrize("header", [NDJSON, CSV])
 def test_identical_lines_without_id_are_twins_and_a_file_sent_again_is_all_duplicates(
     feedback: httpx.Client, event: Make, header: dict[str, str]

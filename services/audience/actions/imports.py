@@ -1,27 +1,23 @@
 """Bulk loads: read, screen, write chunk by chunk, report. A bad row never costs the good ones."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 from services.audience.actions import attributes
-from services.audience.actions.reading import Cells, Line, Numbered, Row, in_chunks
+from services.audience.actions.reading import Cells, Damaged, Line, Numbered, Row, in_chunks
 from services.audience.queries import attributes as catalogue_queries
 from services.audience.queries import imports as queries
 from services.audience.queries import loading
 from services.audience.screening import Refused, Screen, Screened, from_csv
 from shared.contracts.audience import NewAttribute, QualityReport, Refusal
-from shared.db import Db, new_id
+from shared.db import Begin, Db, new_id
 from shared.errors import DomainError, FieldError
 from shared.hashing import keyed_hash
 from shared.telemetry import log
 
 MOST_REASONS = 100
 ABANDONED_AFTER = timedelta(hours=24)
-
-Begin = Callable[[], AbstractContextManager[Db]]
-"""Begins a writing transaction."""
 
 
 def screen_of(catalogue: Mapping[str, NewAttribute], secret: str) -> Screen:
@@ -68,8 +64,8 @@ class Load:
                 changes |= self._write(db, chunk)
             chunk, following = following, next(chunks, [])
         if changes:
+            attributes.fill_gaps(self._begin)
             with self._begin() as db:
-                attributes.fill_gaps(db)
                 self._supplemented = loading.supplemented(db, self._id)
 
     def _write(self, db: Db, chunk: list[Numbered]) -> bool:
@@ -118,6 +114,8 @@ def _sorted(
 def _read(row: Row, catalogue: Mapping[str, NewAttribute]) -> object:
     if isinstance(row, Line):
         return row.parsed()
+    if isinstance(row, Damaged):
+        return row.fault
     return from_csv(row.values, catalogue) if isinstance(row, Cells) else row.value
 
 

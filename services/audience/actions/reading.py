@@ -38,6 +38,15 @@ class Cells(NamedTuple):
         return sum(map(len, self.values.values()))
 
 
+class Damaged(NamedTuple):
+    """A row of a CSV file that cannot be read."""
+
+    fault: FieldError
+
+    def weight(self) -> int:
+        return 0
+
+
 class Value(NamedTuple):
     """A row of a JSON list, which is small as a whole."""
 
@@ -47,7 +56,7 @@ class Value(NamedTuple):
         return 0
 
 
-Row = Line | Cells | Value
+Row = Line | Cells | Damaged | Value
 Numbered = tuple[int, Row]
 """(row number from 1, row)."""
 
@@ -66,9 +75,9 @@ def rows_of(format_: Literal["json", "ndjson", "csv"], chunks: Iterable[bytes]) 
 
 def _cells(chunks: Iterable[bytes]) -> Iterator[Numbered]:
     for number, row in csv_rows(chunks):
-        if number == 1 and "customer_id" not in row:
+        if number == 1 and "customer_id" not in row.cells:
             raise Invalid("The CSV has no column `customer_id`.", [FieldError("", "no column customer_id")])
-        yield number, Cells(row)
+        yield number, Cells(row.cells) if row.fault is None else Damaged(row.fault)
 
 
 def in_chunks(rows: Iterable[Numbered]) -> Iterator[list[Numbered]]:

@@ -18,6 +18,7 @@ from services.experiments.measures import ASSIGNED
 from shared.auth import requires
 from shared.bodies import (
     JSON_LIMIT,
+    CsvRow,
     StrictRoute,
     csv_answer,
     csv_rows,
@@ -33,6 +34,7 @@ from shared.contracts.assignments import (
     AssignList,
     AssignmentsRun,
     AssignRequest,
+    RefusedRow,
     SendingRow,
     StoredAssignment,
 )
@@ -127,8 +129,14 @@ def _external_rows(request: Request) -> Iterator[external.Row]:
     if kind in ("application/x-ndjson", "application/ndjson"):
         return (external.read(line, raw) for line, raw in ndjson_lines(stream(request)))
     if kind == "text/csv":
-        return (external.read(row + 1, fields) for row, fields in csv_rows(stream(request)))
+        return (_row(number + 1, row) for number, row in csv_rows(stream(request)))
     raise UnsupportedMediaType("Assignments come as application/x-ndjson or text/csv.")
+
+
+def _row(line: int, row: CsvRow) -> external.Row:
+    if row.fault is not None:
+        return line, RefusedRow(line=line, pointer=row.fault.pointer, detail=row.fault.detail)
+    return external.read(line, row.cells)
 
 
 @router.get("/experiments/{key}/assignments", response_class=StreamingResponse, responses=STREAMED)

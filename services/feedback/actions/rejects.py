@@ -13,7 +13,8 @@ from services.feedback.events import Registry
 from services.feedback.queries import rejects as queries
 from services.feedback.queries.rejects import Stored
 from services.feedback.writer import Verdict
-from shared.contracts.feedback import IngestReport, Retry
+from shared.bodies import CsvRow, damage
+from shared.contracts.feedback import Event, IngestReport, Retry
 from shared.errors import FieldError, Invalid
 
 HASHED = "holds hashed fields or was cut off: say with `event` what it should be"
@@ -56,10 +57,20 @@ def _parse(place: int, one: Retry, stored: Stored, registry: Registry, parsed: P
         parsed.refusals.append(Refusal(place, "", HASHED, b""))
         return
     raw = json.dumps(one.event).encode() if one.event is not None else stored.raw
-    try:
-        row = stored.door == "csv" and one.event is None
-        event = native.event_of_row(json.loads(raw), registry) if row else native.ONE.validate_json(raw)
-    except ValidationError as error:
-        parsed.refusals.append(Refusal(place, *native.first_complaint(error), raw))
+    found: Event | FieldError
+    if stored.door == "csv" and one.event is None:
+        cells = json.loads(raw)
+        found = native.event_of_row(CsvRow(cells, damage(cells)), registry)
     else:
-        parsed.items.append(Item(place, event, stored.source_row))
+        found = _read(raw)
+    if isinstance(found, FieldError):
+        parsed.refusals.append(Refusal(place, *found, raw))
+    else:
+        parsed.items.append(Item(place, found, stored.source_row))
+
+
+def _read(raw: bytes) -> Event | FieldError:
+    try:
+        return native.ONE.validate_json(raw)
+    except ValidationError as error:
+        return native.first_complaint(error)

@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from services.feedback.doors import Item, Parsed, Refusal
 from services.feedback.events import Registry
+from shared.bodies import CsvRow
 from shared.contracts.feedback import Event
 from shared.errors import FieldError, Unreadable
 
@@ -56,12 +57,12 @@ def ndjson(lines: Iterable[tuple[int, bytes]]) -> Iterator[Parsed]:
         yield _each((place, number, raw) for place, (number, raw) in chunk)
 
 
-def csv(rows: Iterable[tuple[int, dict[str, str]]], registry: Registry) -> Iterator[Parsed]:
+def csv(rows: Iterable[tuple[int, CsvRow]], registry: Registry) -> Iterator[Parsed]:
     """Rows of CSV with their numbers, chunk by chunk.
 
     Columns are the fields of an event and `properties.<name>`; an empty cell is an absent field.
     """
-    for chunk in _chunks(rows, lambda row: sum(map(len, row.values()))):
+    for chunk in _chunks(rows, lambda row: sum(map(len, row.cells.values()))):
         yield _of_rows(chunk, registry)
 
 
@@ -79,23 +80,33 @@ def _chunks(numbered: Iterable[tuple[int, T]], size: Callable[[T], int]) -> Iter
         yield chunk
 
 
-def _of_rows(rows: Sequence[tuple[int, tuple[int, dict[str, str]]]], registry: Registry) -> Parsed:
+def _of_rows(rows: Sequence[tuple[int, tuple[int, CsvRow]]], registry: Registry) -> Parsed:
     parsed = Parsed([], [])
     for place, (number, row) in rows:
-        try:
-            parsed.items.append(Item(place, event_of_row(row, registry), number))
-        except ValidationError as error:
-            raw = json.dumps(row, ensure_ascii=False).encode("utf-8", "replace")
-            parsed.refusals.append(Refusal(place, *first_complaint(error), raw, number))
+        found = event_of_row(row, registry)
+        if isinstance(found, Event):
+            parsed.items.append(Item(place, found, number))
+        else:
+            raw = json.dumps(row.cells, ensure_ascii=False).encode("utf-8", "backslashreplace")
+            parsed.refusals.append(Refusal(place, *found, raw, number))
     return parsed
 
 
-def event_of_row(row: dict[str, str], registry: Registry) -> Event:
-    """The event in a row of CSV. Raises `ValidationError`."""
-    rule = registry.get(row.get("kind", ""))
+def event_of_row(row: CsvRow, registry: Registry) -> Event | FieldError:
+    """The event in a row of CSV, or what is wrong with it."""
+    if row.fault is not None:
+        return row.fault
+    try:
+        return Event.model_validate(_fields(row.cells, registry))
+    except ValidationError as error:
+        return first_complaint(error)
+
+
+def _fields(cells: dict[str, str], registry: Registry) -> dict[str, Any]:
+    rule = registry.get(cells.get("kind", ""))
     fields: dict[str, Any] = {}
     properties: dict[str, Any] = {}
-    for column, cell in row.items():
+    for column, cell in cells.items():
         if cell == "":
             continue
         if column.startswith(PREFIX):
@@ -104,9 +115,7 @@ def event_of_row(row: dict[str, str], registry: Registry) -> Event:
             properties[name] = _typed(cell, expected.type if expected else "text")
         else:
             fields[column] = cell
-    if "�" in "".join(row.values()):
-        fields["not UTF-8"] = True  # is refused as an unknown field
-    return Event.model_validate({**fields, "properties": properties} if properties else fields)
+    return {**fields, "properties": properties} if properties else fields
 
 
 def _typed(cell: str, expected: str) -> str | int | float | bool:
