@@ -1,7 +1,7 @@
 """Sessions and transactions. A 2xx means committed; a session takes no connection before its first query."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Annotated
 from uuid import UUID
 
@@ -15,6 +15,8 @@ from sqlmodel import Session
 from shared.settings import sqlalchemy_url
 
 Db = Session
+Begin = Callable[[], AbstractContextManager[Db]]
+"""Begins a transaction, which ends with the block."""
 
 
 def connect(url: str, *, name: str, pool_size: int = 10) -> Engine:

@@ -1,5 +1,7 @@
 """The composition root of audience."""
 
+from functools import partial
+
 from services.audience.actions import attributes, consents, imports
 from services.audience.api import attributes as attributes_api
 from services.audience.api import campaigns, customers, lists, segments, traits
@@ -21,16 +23,16 @@ def take_withdrawals(context: JobContext) -> None:
 @jobs.every("17 3 * * * 0")
 def refresh_supplements(context: JobContext) -> None:
     """Once a night: what gaps are filled with follows what is known."""
-    with transaction(context.engine) as db:
-        attributes.fill_gaps(db)
+    begin = partial(transaction, context.engine)
+    attributes.fill_gaps(begin)
+    with begin() as db:
         imports.abandon(db)
 
 
 @jobs.handles(attributes.SUPPLEMENT_JOB)
 def supplement(context: JobContext, _arguments: dict[str, object]) -> dict[str, object]:
     """Fill everybody's gaps after the catalogue said how."""
-    with transaction(context.engine) as db:
-        return {"customers": attributes.fill_gaps(db)}
+    return {"customers": attributes.fill_gaps(partial(transaction, context.engine))}
 
 
 service = Service(

@@ -1,6 +1,9 @@
 """The attribute catalogue, and how gaps are filled."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
@@ -8,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.audience import catalogue as rules
+from services.audience.actions import attributes
 from services.audience.queries import attributes as queries
 from services.audience.supplement import fill_value, suits
 from shared.contracts.audience import AttributeType, NewAttribute, Supplement
-from shared.db import Db
+from shared.db import Db, transaction
 
 INSERT = sa.text("""
     insert into audience.customer (customer_id, attributes, known_at, updated_at)
@@ -192,3 +196,42 @@ def test_whatever_a_check_accepts_it_accepts_again_unchanged(kind, value):
     except ValueError:
         return
     assert check(kept) == kept
+
+
+def test_filling_everybodys_gaps_keeps_nobody_from_changing_other_customers(
+    audience, load, unique, owner_engine, audience_engine
+):
+    age = f"age_{unique}"
+    load([{"customer_id": f"{unique}-held"}, {"customer_id": f"{unique}-other"}])
+    declared(audience, age, type="number", supplement={"method": "median"})
+    with ThreadPoolExecutor(1) as own, owner_engine.connect() as connection:
+        connection.execute(HOLD, {"id": f"{unique}-held"})
+        audience.patch(f"/v1/customers/{unique}-other", json={"attributes": {age: 7}})
+        filling = own.submit(attributes.fill_gaps, partial(transaction, audience_engine))
+        wait_until_one_waits(connection)
+        answer = audience.patch(f"/v1/customers/{unique}-other", json={"attributes": {"age": 8}})
+        connection.rollback()
+        assert answer.status_code == 200
+        assert filling.result() > 0
+    assert audience.get(f"/v1/customers/{unique}-held").json()["filled"][age] == 7
+
+
+HOLD = sa.text("select from audience.customer as c where c.customer_id = :id for update")
+WAITING = sa.text("select exists (select from pg_locks as l where not l.granted)")
+
+
+def wait_until_one_waits(connection):
+    """Until a lock is waited for."""
+    deadline = time.monotonic() + 8
+    while not connection.execute(WAITING).scalar_one():
+        assert time.monotonic() < deadline, "nobody waits"
+        time.sleep(0.02)
+
+
+def test_a_statistic_does_not_replace_what_the_catalogue_says_by_now(audience, load, unique, owner_engine):
+    age = f"age_{unique}"
+    declared(audience, age, type="number", supplement={"method": "constant", "value": 40})
+    with Db(owner_engine) as db:
+        queries.set_fill_value(db, age, "median", 7)
+        db.commit()
+    assert audience.get(f"/v1/attributes/{age}").json()["fill_value"] == 40

@@ -6,7 +6,7 @@ from services.audience import catalogue as rules
 from services.audience.queries import attributes as queries
 from services.audience.queries import loading
 from shared.contracts.audience import AttributeDefinition, AttributeDetail, NewAttribute, Scalar
-from shared.db import Db
+from shared.db import Begin, Db
 from shared.errors import Conflict, Invalid
 from shared.jobs import enqueue
 
@@ -42,12 +42,21 @@ def declare(db: Db, name: str, definition: NewAttribute) -> AttributeDetail:
     return queries.detail(db, name)
 
 
-def refresh_fill_values(db: Db) -> dict[str, Scalar]:
-    """Compute anew what every attribute's gaps are filled with; by attribute, without those where nothing is known."""
-    for name, attribute in queries.catalogue(db).items():
-        if attribute.supplement is not None and attribute.supplement.method != "constant":
-            queries.set_fill_value(db, name, queries.statistic(db, name, attribute.supplement.method))
-    return fill_values(queries.catalogue(db))
+def refresh_fill_values(begin: Begin) -> None:
+    """Compute anew what every attribute's gaps are filled with.
+
+    All is computed before the first of them is written, so that loads wait for the catalogue no longer than a commit.
+    """
+    with begin() as db:
+        loading.be_patient(db)
+        methods = {name: one.supplement.method for name, one in queries.catalogue(db).items() if one.supplement}
+        computed = [
+            (name, method, queries.statistic(db, name, method))
+            for name, method in methods.items()
+            if method != "constant"
+        ]
+        for name, method, value in computed:
+            queries.set_fill_value(db, name, method, value)
 
 
 def fill_values(catalogue: dict[str, AttributeDefinition]) -> dict[str, Scalar]:
@@ -60,7 +69,17 @@ def awaiting_values(catalogue: dict[str, AttributeDefinition]) -> set[str]:
     return {name for name, one in catalogue.items() if one.supplement is not None and one.fill_value is None}
 
 
-def fill_gaps(db: Db) -> int:
-    """Compute fill values anew and fill everybody's gaps with them; gives how many customers changed."""
-    loading.be_patient(db)
-    return loading.fill_all(db, refresh_fill_values(db))
+def fill_gaps(begin: Begin) -> int:
+    """Compute fill values anew and fill everybody's gaps with them; gives how many customers changed.
+
+    Customers are filled in chunks, each a transaction of its own, with what the catalogue says at that moment. Whoever
+    loads or changes customers waits for one chunk at most.
+    """
+    refresh_fill_values(begin)
+    changed, after = 0, ""
+    while True:
+        with begin() as db:
+            filled = loading.fill_next(db, fill_values(queries.catalogue(db, held=True)), after)
+        if filled is None:
+            return changed
+        changed, after = changed + filled.changed, filled.last

@@ -8,7 +8,7 @@ from services.audience.identity import holds_contact_data
 from services.audience.queries import attributes, loading
 from services.audience.queries import customers as queries
 from services.audience.screening import Screened
-from shared.contracts.audience import Portrait, PortraitChange
+from shared.contracts.audience import AttributeDefinition, Portrait, PortraitChange
 from shared.contracts.permissions import ContactPoint, ContactPointContent
 from shared.db import Db
 from shared.errors import FieldError, Invalid, NotFound
@@ -21,19 +21,23 @@ def replace(db: Db, customer_id: str, change: PortraitChange, secret: str) -> Po
     """Make the attributes exactly these, and add the rest. The customer becomes known. Raises `Invalid`."""
     if holds_contact_data(customer_id):
         raise Invalid("A customer id must not be an address.", [FieldError("#path/customer_id", NO_ADDRESS)])
+    catalogue = attributes.catalogue(db, held=True)
     gone = dict.fromkeys(queries.attribute_names(db, customer_id) or [])
-    return _write(db, customer_id, change.model_copy(update={"attributes": {**gone, **change.attributes}}), secret)
+    whole = change.model_copy(update={"attributes": {**gone, **change.attributes}})
+    return _write(db, customer_id, whole, catalogue, secret)
 
 
 def merge(db: Db, customer_id: str, change: PortraitChange, secret: str) -> Portrait:
     """Add to what is known: a missing attribute keeps its value, null deletes it. Raises `NotFound`, `Invalid`."""
+    catalogue = attributes.catalogue(db, held=True)
     if queries.attribute_names(db, customer_id) is None:
         raise NotFound("There is no such customer.")
-    return _write(db, customer_id, change, secret)
+    return _write(db, customer_id, change, catalogue, secret)
 
 
-def _write(db: Db, customer_id: str, change: PortraitChange, secret: str) -> Portrait:
-    catalogue = attributes.catalogue(db, held=True)
+def _write(
+    db: Db, customer_id: str, change: PortraitChange, catalogue: dict[str, AttributeDefinition], secret: str
+) -> Portrait:
     kept, points, wrong = screen_of(catalogue, secret).change(change)
     if wrong:
         raise Invalid("Some values break a rule.", wrong)

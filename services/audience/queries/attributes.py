@@ -64,15 +64,19 @@ SET_FILL_VALUE = with_json(
     sa.text("""
     update audience.attribute as a
        set fill_value = :value
-     where a.name = :name and a.fill_value is distinct from :value
+     where a.name = :name and a.supplement ->> 'method' = :method and a.fill_value is distinct from :value
 """),
     "value",
 )
 
 
 def catalogue(db: Db, *, held: bool = False) -> dict[str, AttributeDefinition]:
-    """All attributes by name; `held`, they cannot change before the transaction ends."""
-    query = select(AttributeRow).with_for_update(read=True) if held else select(AttributeRow)
+    """All attributes by name; `held`, they cannot change before the transaction ends.
+
+    Whoever also locks customers holds the catalogue first, and everybody takes attributes in the order of their names.
+    """
+    query = select(AttributeRow).order_by(col(AttributeRow.name))
+    query = query.with_for_update(read=True) if held else query
     return {row.name: _message(row) for row in db.exec(query.execution_options(**AS_IT_IS))}
 
 
@@ -123,5 +127,6 @@ def statistic(db: Db, name: str, method: str) -> Scalar | None:
     return found
 
 
-def set_fill_value(db: Db, name: str, value: Scalar | None) -> None:
-    db.execute(SET_FILL_VALUE, {"name": name, "value": value})
+def set_fill_value(db: Db, name: str, method: str, value: Scalar | None) -> None:
+    """Store what `method` found, unless the attribute's gaps are filled in another way by now."""
+    db.execute(SET_FILL_VALUE, {"name": name, "method": method, "value": value})

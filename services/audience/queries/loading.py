@@ -34,6 +34,7 @@ COPY_POINTS = "copy incoming_point (customer_id, channel, handle, address_hash, 
 COPY_CONSENTS = """copy incoming_consent (customer_id, brand, channel, purpose, state, at, source, wording, evidence,
                                           expires_at) from stdin"""
 
+FILLED_AT_ONCE = 5000
 PATIENCE = sa.text("set local statement_timeout = '15min'")
 ALREADY_LOADED = sa.text("""
     select count(*)
@@ -107,13 +108,21 @@ FILL = with_json(
 """),
     "fills",
 )
+LAST_OF_NEXT = sa.text("""
+    select max(n.customer_id)
+      from (select c.customer_id
+              from audience.customer as c
+             where c.customer_id > :after
+             order by c.customer_id
+             limit :rows) as n
+""")
 # Rows are locked in the order of their key, as loads lock them.
-FILL_ALL = with_json(
+FILL_NEXT = with_json(
     sa.text("""
     with gap as (
         select c.customer_id
           from audience.customer as c
-         where c.erased_at is null
+         where c.customer_id > :after and c.customer_id <= :last and c.erased_at is null
            and c.filled <> :fills - array(select jsonb_object_keys(c.attributes))
          order by c.customer_id
            for update
@@ -155,6 +164,13 @@ class Written(NamedTuple):
 
     customers: int
     new_customers: int
+
+
+class Filled(NamedTuple):
+    """A chunk of customers whose gaps were filled: the last one of it, and how many of them changed."""
+
+    last: str
+    changed: int
 
 
 def merged(rows: Sequence[Screened]) -> dict[str, Merged]:
@@ -230,9 +246,13 @@ def fill(db: Db, fills: dict[str, Scalar]) -> dict[str, int]:
     return {row.name: row.customers for row in db.execute(SUPPLEMENTED_NOW)}
 
 
-def fill_all(db: Db, fills: dict[str, Scalar]) -> int:
-    """Fill every customer's gaps; gives how many customers changed."""
-    return int(db.execute(FILL_ALL, {"fills": fills}).rowcount)  # type: ignore[attr-defined]
+def fill_next(db: Db, fills: dict[str, Scalar], after: str) -> Filled | None:
+    """Fill the gaps of the next customers by id; None where there are none after `after`."""
+    last = db.execute(LAST_OF_NEXT, {"after": after, "rows": FILLED_AT_ONCE}).scalar_one()
+    if last is None:
+        return None
+    filled = db.execute(FILL_NEXT, {"fills": fills, "after": after, "last": last})
+    return Filled(last, int(filled.rowcount))  # type: ignore[attr-defined]
 
 
 def supplemented(db: Db, load: UUID) -> dict[str, int]:
