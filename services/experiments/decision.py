@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from shared.contracts.experiments import Experiment, MetricRole
+from shared.contracts.experiments import Experiment, MetricRole, State
 from shared.contracts.metrics import Direction, MetricKind
 from shared.contracts.results import CheckStatus, Decision, DecisionVerdict, Effect, MetricResult, Results, Verdict
 
@@ -27,25 +27,23 @@ def decide(experiment: Experiment, results: Results) -> Decision:
 
 
 def _without_winner(results: Results, primary: MetricResult, reasons: list[str]) -> Decision:
-    if primary.effects and all(effect.verdict is Verdict.WORSE for effect in primary.effects):
+    verdicts = [effect.verdict for effect in primary.effects]
+    if verdicts and all(verdict is Verdict.WORSE for verdict in verdicts):
         return _decision(results, DecisionVerdict.STOP, None, [*reasons, "Every arm does worse than the control."])
-    if (results.look is not None and results.look.final) or _over(results, primary):
-        return _decision(
-            results, DecisionVerdict.STOP, None, [*reasons, "The planned end is reached: no arm is shown better."]
-        )
-    return _decision(
-        results, DecisionVerdict.KEEP_RUNNING, None, [*reasons, "More customers or time may still show it."]
-    )
-
-
-def _over(results: Results, primary: MetricResult) -> bool:
-    """Of a fixed horizon: all windows closed."""
-    counted = [arm.n == arm.mature and arm.n > 0 for arm in primary.arms]
-    return results.method == "fixed" and all(counted)
+    better = Verdict.BETTER in verdicts
+    if all(metric.ended for metric in results.metrics):
+        last = "what is shown better is objected to" if better else "no arm is shown better"
+        return _decision(results, DecisionVerdict.STOP, None, [*reasons, f"The end is reached: {last}."])
+    more = "Windows that are still open" if results.state == State.STOPPED else "More customers or time"
+    last = "remove the objection" if better else "show it"
+    return _decision(results, DecisionVerdict.KEEP_RUNNING, None, [*reasons, f"{more} may still {last}."])
 
 
 def _gain(primary: MetricResult, effect: Effect) -> float:
-    estimate = effect.absolute.estimate or 0.0
+    """By how much an arm is better, as of the moment its verdict speaks of."""
+    estimate = effect.absolute.estimate
+    if estimate is None:
+        raise ValueError(f"arm {effect.arm} is better on {primary.metric} without an estimate")
     return estimate if primary.direction is Direction.UP else -estimate
 
 

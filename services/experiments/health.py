@@ -20,13 +20,13 @@ SUMMED = (MetricKind.COUNT, MetricKind.REVENUE, MetricKind.PROFIT)
 
 
 class Vitals(NamedTuple):
-    """What the checks look at."""
+    """What the checks look at. `discrepancies` are known as of now only."""
 
     experiment: Experiment
     sizes: Sequence[ArmSize]
     metrics: Sequence[Metric]
     sums: Sequence[Sums]
-    discrepancies: Discrepancies
+    discrepancies: Discrepancies | None
     balance: Sequence[Balance]
     pending: int
 
@@ -75,6 +75,8 @@ def _exact(observed: list[int], weights: list[float]) -> HealthCheck:
 
 def _discrepancies(vitals: Vitals) -> list[HealthCheck]:
     found = vitals.discrepancies
+    if found is None:
+        return []
     return [
         _counted(
             vitals,

@@ -7,7 +7,7 @@ from services.experiments.actions import assignments, looks, outcomes, watching
 from services.experiments.measures import ALARMS, ASSIGNED
 from shared.db import transaction
 from shared.jobs import JobContext, Jobs
-from shared.telemetry import ARRIVAL_LAG, ARRIVAL_PENDING, log
+from shared.telemetry import ARRIVAL_LAG, ARRIVAL_PENDING, log, seen_of
 
 jobs = Jobs("experiments")
 
@@ -40,7 +40,11 @@ def take_looks(context: JobContext) -> None:
     """Take the daily looks that are due, and the last ones. Nothing is looked at in its first day."""
     begin = partial(transaction, context.engine)
     for key in looks.due(begin):
-        taken = looks.take_due(begin, key)
+        try:
+            taken = looks.take_due(begin, key)
+        except Exception as error:  # whatever one experiment breaks on costs the others no look
+            log.error("look broke", experiment=key, **seen_of(error))
+            continue
         if taken is not None:
             log.info("look taken", experiment=key, number=taken.number, final=taken.final)
 

@@ -27,6 +27,11 @@ class Kept(NamedTuple):
     day: int | None
     effect: LookEffect
 
+    @property
+    def bounded(self) -> bool:
+        """Whether it tested anything: there was something to spend, and enough responders."""
+        return isfinite(self.past.bound)
+
     def as_json(self) -> dict[str, object]:
         """An infinite bound becomes null."""
         numbers = [number if isfinite(number) else None for number in self.past]
@@ -53,13 +58,15 @@ class Contrast(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """When a look is taken: its number, the day (one blast), the share gone by, and whether it is the last."""
+    """When a look is taken: its number, the day (one blast), the share gone by, and whether it is the last, because
+    of a stop before the planned size (`early`) or as planned."""
 
     number: int
     design: Design
     day: int | None
     fraction: float
     final: bool
+    early: bool = False
 
 
 class Extras(NamedTuple):
@@ -77,10 +84,18 @@ def decide(experiment: Experiment, contrast: Contrast, past: Sequence[Kept], at:
     draw = draw_of(experiment, contrast, extras.values) if extras.values is not None else None
     seed = _seed(experiment, contrast, at.number)
     plan = _plan(experiment, contrast, at, extras)
-    evidence = Evidence(strata, kind_of(contrast.metric), at.fraction, at.final, extras.correlation, draw, seed)
+    kind = kind_of(contrast.metric)
+    evidence = Evidence(strata, kind, at.fraction, at.final, extras.correlation, draw, seed, at.early)
     found = looks.decide(plan, [kept.past for kept in past], evidence)
-    dealt = None if draw is None or found.too_few else nominal(draw, seed, experiment.alpha)
-    return Kept(found.as_past(), at.day, _effect(contrast, found, dealt))
+    dealt = None if draw is None or not isfinite(found.bound) else nominal(draw, seed, experiment.alpha)
+    return Kept(found.as_past(), at.day, _effect(contrast, found, dealt, at.number))
+
+
+def standing(found: Kept, past: Sequence[Kept]) -> LookEffect:
+    """What a look says of a contrast: its own word, or, where it could test nothing, that of the last one that did."""
+    if found.bounded or not past:
+        return found.effect
+    return past[-1].effect.model_copy(update={"final": found.effect.final})
 
 
 def _plan(experiment: Experiment, contrast: Contrast, at: Moment, extras: Extras) -> Plan:
@@ -99,18 +114,23 @@ def _plan(experiment: Experiment, contrast: Contrast, at: Moment, extras: Extras
 
 
 def planned_variance(contrast: Contrast) -> float | None:
-    """One customer's variance, taken from the control at the first look that has enough; None before."""
+    """One customer's variance, taken from the control at the first look that has enough; None before.
+
+    Of a control whose customers are all alike it is that of both arms, pooled: a plan needs some spread.
+    """
     control, treatment = (moments.merged(strata.values()) for strata in (contrast.control, contrast.treatment))
-    if small_sample.too_few(kind_of(contrast.metric), control, treatment) or not control.variance > 0:
+    if small_sample.too_few(kind_of(contrast.metric), control, treatment):
         return None
-    return control.variance
+    pooled = (control.n - 1) * control.variance + (treatment.n - 1) * treatment.variance
+    found = control.variance if control.variance > 0 else pooled / (control.n + treatment.n - 2)
+    return found if found > 0 else None
 
 
-def stat_design(experiment: Experiment, one_instant: bool) -> Design:
-    """How looks hang together: by the method chosen, and by whether everybody was sent to at once."""
+def stat_design(experiment: Experiment, *, at_once: bool) -> Design:
+    """How looks hang together: by the method chosen, and by whether everybody there will be was sent to at once."""
     if experiment.method is Method.CONFIDENCE_SEQUENCE:
         return Design.OPEN_ENROLMENT
-    return Design.ONE_BLAST if one_instant else Design.STAGGERED
+    return Design.ONE_BLAST if at_once else Design.STAGGERED
 
 
 def draw_of(experiment: Experiment, contrast: Contrast, values: Values) -> Draw:
@@ -141,6 +161,24 @@ def _together(blocks: Sequence[Block]) -> Block:
     )
 
 
+class Redealt(NamedTuple):
+    """The randomisation test on one contrast, at the level of the experiment."""
+
+    low: float
+    high: float
+    p_value: float
+    draws: int
+
+
+def redealt(experiment: Experiment, contrast: Contrast, values: Values) -> Redealt | None:
+    """The one test at the end of a fixed horizon; None while there is no spread. Seeded: reading twice is the same."""
+    if not all(moments.merged(strata.values()).n for strata in (contrast.control, contrast.treatment)):
+        return None
+    draw, seed = draw_of(experiment, contrast, values), _seed(experiment, contrast, 0)
+    found = randomisation.compare(draw, seed=seed, draws=DRAWS, level=experiment.alpha)
+    return Redealt(found.low, found.high, found.p_value, found.draws) if isfinite(found.p_value) else None
+
+
 def nominal(draw: Draw, seed: int, level: float) -> Randomisation | None:
     """The randomisation test as if this were the only look."""
     found = randomisation.compare(draw, seed=seed, draws=DRAWS, level=level)
@@ -163,7 +201,7 @@ def _seed(experiment: Experiment, contrast: Contrast, number: int) -> int:
     return bucketing.fnv(f"{experiment.seed} {contrast.metric.key} {contrast.arm.key} {number}")
 
 
-def _effect(contrast: Contrast, found: looks.Look, dealt: Randomisation | None) -> LookEffect:
+def _effect(contrast: Contrast, found: looks.Look, dealt: Randomisation | None, look: int) -> LookEffect:
     interval = found.interval
     bounded = isfinite(found.bound)
     return LookEffect(
@@ -181,6 +219,8 @@ def _effect(contrast: Contrast, found: looks.Look, dealt: Randomisation | None) 
         p_value=number(found.p_value) if bounded else None,
         decided=found.decided,
         final=found.final,
+        look=look if bounded else None,
+        too_few=found.too_few is not None,
         overstated=found.overstated,
         randomisation=dealt,
         method=interval.method,

@@ -6,7 +6,7 @@ from math import nan
 from typing import NamedTuple
 
 from services.experiments.figures import ByStratum, Figures, compared, kind_of, strata_of
-from services.experiments.looking import number, relative
+from services.experiments.looking import Redealt, number, relative
 from shared.contracts.experiments import Arm, Experiment, FrozenMetric, Method, MetricRole
 from shared.contracts.metrics import Direction, Maturity
 from shared.contracts.results import (
@@ -16,6 +16,7 @@ from shared.contracts.results import (
     Interval,
     LookEffect,
     MetricResult,
+    Randomisation,
     Relative,
     Sequential,
     Verdict,
@@ -26,25 +27,35 @@ FIXED_LABEL = "valid only at the planned end"
 
 
 class Seen(NamedTuple):
-    """The latest word of the looks on a contrast; `look` is null where it is computed as of now."""
+    """The latest word of the looks on a contrast, the look that gave it and the moment it speaks of; `look` is null
+    where it is computed as of now.
+    """
 
     effect: LookEffect
     look: int | None
     as_of: datetime
 
 
-Looks = Mapping[tuple[str, str], Seen]  # by metric and arm
+class Words(NamedTuple):
+    """What is said besides the figures: by looks, and by re-dealing at a fixed horizon, both by metric and arm; and
+    whether nothing more is to come, by metric.
+    """
+
+    seen: Mapping[tuple[str, str], Seen]
+    dealt: Mapping[tuple[str, str], Redealt]
+    over: Mapping[str, bool]
 
 
-def results(experiment: Experiment, found: Sequence[Figures], looks: Looks) -> list[MetricResult]:
+def results(experiment: Experiment, found: Sequence[Figures], words: Words) -> list[MetricResult]:
     """All metrics, in the experiment's order, with p-values adjusted over their families."""
     measured = {metric.key: metric for metric in experiment.measured}
-    drafts = [_metric(experiment, measured[each.metric.key], each, looks) for each in found]
-    return _with_verdicts(experiment, drafts, found)
+    drafts = [_metric(experiment, measured[each.metric.key], each, words) for each in found]
+    return _with_verdicts(experiment, drafts, found, words)
 
 
-def _metric(experiment: Experiment, measured: FrozenMetric, found: Figures, looks: Looks) -> MetricResult:
+def _metric(experiment: Experiment, measured: FrozenMetric, found: Figures, words: Words) -> MetricResult:
     metric = found.metric
+    pairs = compared(experiment.arms, metric)
     return MetricResult(
         metric=metric.key,
         version=metric.version,
@@ -54,12 +65,18 @@ def _metric(experiment: Experiment, measured: FrozenMetric, found: Figures, look
         direction=metric.direction,
         window_days=metric.window_days,
         currency=metric.currency,
+        ended=_ended(experiment, metric.key, pairs, words),
         arms=[_arm(found, arm) for arm in experiment.arms],
-        effects=[
-            _effect(experiment, found, (arm, base), looks.get((metric.key, arm.key)))
-            for arm, base in compared(experiment.arms, metric)
-        ],
+        effects=[_effect(experiment, found, pair, words) for pair in pairs],
     )
+
+
+def _ended(experiment: Experiment, metric: str, pairs: Sequence[tuple[Arm, Arm]], words: Words) -> bool:
+    """Of a fixed horizon: nothing more is to come. Of looks: the last one at each contrast was taken."""
+    if experiment.method is Method.FIXED:
+        return words.over[metric]
+    seen = [words.seen.get((metric, arm.key)) for arm, _ in pairs]
+    return all(each is not None and each.effect.final for each in seen)
 
 
 def _arm(found: Figures, arm: Arm) -> ArmMoments:
@@ -75,41 +92,46 @@ def _arm(found: Figures, arm: Arm) -> ArmMoments:
     )
 
 
-def _effect(experiment: Experiment, found: Figures, pair: tuple[Arm, Arm], seen: Seen | None) -> Effect:
+def _effect(experiment: Experiment, found: Figures, pair: tuple[Arm, Arm], words: Words) -> Effect:
     arm, base = pair
+    seen, dealt = words.seen.get((found.metric.key, arm.key)), words.dealt.get((found.metric.key, arm.key))
     strata = strata_of(found.arms[base.key], found.arms[arm.key], experiment.split)
     difference = means.difference(strata)
-    fixed = means.fixed(difference, level=1 - experiment.alpha, method="stratified" if len(strata) > 1 else "Welch")
+    fixed = _fixed(experiment, difference, dealt, method="stratified" if len(strata) > 1 else "Welch")
     sequential = _sequential(seen)
     shown = fixed if experiment.method is Method.FIXED else sequential
     return Effect(
         arm=arm.key,
         against=base.key,
         absolute=Interval(
-            estimate=number(fixed.estimate),
-            low=None if shown is None else _end(shown.low),
-            high=None if shown is None else _end(shown.high),
+            estimate=seen.effect.estimate if seen else number(difference.estimate),
+            low=shown.low if shown else None,
+            high=shown.high if shown else None,
         ),
         relative=_relative(experiment, difference, seen),
-        standard_error=number(fixed.standard_error),
-        p_value=number(fixed.p_value) if experiment.method is Method.FIXED else _p_value(sequential),
-        fixed=FixedHorizon(
-            low=number(fixed.low), high=number(fixed.high), p_value=number(fixed.p_value), label=FIXED_LABEL
-        ),
+        standard_error=seen.effect.standard_error if seen else number(difference.standard_error),
+        p_value=shown.p_value if shown else None,
+        fixed=fixed,
         sequential=sequential,
-        randomisation=seen.effect.randomisation if seen else None,
+        randomisation=_randomisation(seen, dealt),
         adjusted_p_value=None,
         notes=_notes(experiment, found, (found.arms[base.key], found.arms[arm.key]), seen),
         verdict=Verdict.NOT_SHOWN,
     )
 
 
-def _end(found: float | None) -> float | None:
-    return None if found is None else number(found)
+def _fixed(experiment: Experiment, difference: means.Difference, dealt: Redealt | None, *, method: str) -> FixedHorizon:
+    """Of money on a frozen list with `method: fixed` the test that re-deals it: Welch's errs with skewed money."""
+    found = dealt or means.fixed(difference, level=1 - experiment.alpha, method=method)
+    return FixedHorizon(
+        low=number(found.low), high=number(found.high), p_value=number(found.p_value), label=FIXED_LABEL
+    )
 
 
-def _p_value(found: Sequential | None) -> float | None:
-    return found.p_value if found else None
+def _randomisation(seen: Seen | None, dealt: Redealt | None) -> Randomisation | None:
+    if dealt is not None:
+        return Randomisation(p_value=dealt.p_value, draws=dealt.draws)
+    return seen.effect.randomisation if seen else None
 
 
 def _sequential(seen: Seen | None) -> Sequential | None:
@@ -139,14 +161,15 @@ def _relative(experiment: Experiment, difference: means.Difference, seen: Seen |
 def _notes(experiment: Experiment, found: Figures, arms: tuple[ByStratum, ByStratum], seen: Seen | None) -> list[str]:
     control, treatment = (moments.merged(each.values()) for each in arms)
     metric = found.metric
-    said = [small_sample.too_few(kind_of(metric), control, treatment)]
-    said.append(small_sample.skewness_warning(control, treatment))
-    if seen is not None:
-        said.append(seen.effect.reason)
+    if seen is None:
+        said = [small_sample.too_few(kind_of(metric), control, treatment)]
+        said.append(small_sample.skewness_warning(control, treatment))
+        if experiment.method is not Method.FIXED:
+            said.append("no look has been taken yet")
+    else:
+        said = [seen.effect.reason, seen.effect.warning]
         if seen.effect.overstated:
             said.append("decided before the planned end: the estimate tends to be too large")
-    elif experiment.method is not Method.FIXED:
-        said.append("no look has been taken yet")
     if metric.maturity is Maturity.CLOSED and not any(found.mature.values()):
         said.append("no window has closed yet")
     if metric.cap is not None:
@@ -155,14 +178,20 @@ def _notes(experiment: Experiment, found: Figures, arms: tuple[ByStratum, ByStra
 
 
 def _with_verdicts(
-    experiment: Experiment, drafts: Sequence[MetricResult], found: Sequence[Figures]
+    experiment: Experiment, drafts: Sequence[MetricResult], found: Sequence[Figures], words: Words
 ) -> list[MetricResult]:
     adjusted = _adjusted(drafts)
     return [
         draft.model_copy(
             update={
                 "effects": [
-                    _judged(experiment, draft, effect, adjusted[draft.metric, effect.arm], figures)
+                    _judged(
+                        experiment,
+                        draft,
+                        effect,
+                        adjusted[draft.metric, effect.arm],
+                        too_few=_too_few(figures, effect, words.seen.get((draft.metric, effect.arm))),
+                    )
                     for effect in draft.effects
                 ]
             }
@@ -190,11 +219,13 @@ def _or_nan(found: float | None) -> float:
     return nan if found is None else found
 
 
-def _judged(experiment: Experiment, draft: MetricResult, effect: Effect, adjusted: float, found: Figures) -> Effect:
+def _judged(experiment: Experiment, draft: MetricResult, effect: Effect, adjusted: float, *, too_few: bool) -> Effect:
+    """A fixed horizon says nothing before its end."""
     verdict, side = Verdict.NOT_SHOWN, _side(effect.absolute)
-    if _too_few(experiment, effect, found):
+    at_its_time = experiment.method is not Method.FIXED or draft.ended
+    if too_few:
         verdict = Verdict.TOO_FEW
-    elif adjusted <= experiment.alpha and side and _at_its_time(experiment, found):
+    elif adjusted <= experiment.alpha and side and at_its_time:
         good = (side > 0) == (draft.direction is Direction.UP)
         verdict = Verdict.BETTER if good else Verdict.WORSE
     return effect.model_copy(update={"adjusted_p_value": number(adjusted), "verdict": verdict})
@@ -211,18 +242,9 @@ def _side(shown: Interval) -> int:
     return -1 if shown.high is not None and shown.high < 0 else 0
 
 
-def _too_few(experiment: Experiment, effect: Effect, found: Figures) -> bool:
+def _too_few(found: Figures, effect: Effect, seen: Seen | None) -> bool:
     """The looks' own word where there is one: they may see customers whom the closed metric does not count yet."""
-    if experiment.method is not Method.FIXED and effect.sequential is not None:
-        return effect.sequential.p_value is None
+    if seen is not None:
+        return seen.effect.too_few
     arms = (found.of(effect.against), found.of(effect.arm))
     return small_sample.too_few(kind_of(found.metric), *arms) is not None
-
-
-def _at_its_time(experiment: Experiment, found: Figures) -> bool:
-    """A fixed horizon says nothing before its end: every window closed, and as many customers as planned."""
-    if experiment.method is not Method.FIXED:
-        return True
-    counted = sum(found.of(arm.key).n for arm in experiment.arms)
-    mature = sum(found.mature.values())
-    return mature == counted > 0 and counted >= (experiment.planned_size or 0)

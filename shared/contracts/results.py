@@ -148,6 +148,7 @@ class MetricResult(Message):
     direction: Direction
     window_days: int
     currency: str | None
+    ended: bool = Field(default=False, description="its planned end is reached: it had its last look, or needs none")
     arms: list[ArmMoments]
     effects: list[Effect]
 
@@ -172,7 +173,8 @@ class LookEffect(Message):
     """One contrast at one look. `bound` is on |z|; null where there was no verdict, for the `reason` given.
 
     `p_value` is sequential: it never rises, and is at most α once a bound was crossed (`decided`). `final`: this
-    metric's last look, after which it is not tested again. `randomisation`: of money on a frozen list.
+    metric's last look, after which it is not tested again. `randomisation`: of money on a frozen list. Where a look has
+    nothing new to spend it repeats what the last test said, whose number `look` gives.
     """
 
     metric: str
@@ -189,6 +191,8 @@ class LookEffect(Message):
     p_value: float | None
     decided: bool
     final: bool
+    look: int | None = Field(default=None, description="the look that tested it; null while none could")
+    too_few: bool = Field(default=False, description="there are too few responses to test it")
     overstated: bool
     randomisation: Randomisation | None
     method: str

@@ -48,6 +48,8 @@ class Evidence(NamedTuple):
     correlation
         One blast: between all past looks and this one, in order, shape (k, k), from `correlated_looks.correlation` of
         the values as they were known at each look, or as recounted if it waited for the usual arrival lag.
+    final, early
+        The last look; and whether it is that because somebody stopped before the planned end.
     draw, seed
         Money on a frozen list: how it was dealt, for the randomisation test.
     """
@@ -59,6 +61,7 @@ class Evidence(NamedTuple):
     correlation: Array | None = None
     draw: Draw | None = None
     seed: int = 0
+    early: bool = False
 
 
 class PastLook(NamedTuple):
@@ -90,7 +93,7 @@ class Look(NamedTuple):
     crossed, decided
         Whether this look crosses its bound; whether this or an earlier one did.
     overstated
-        Decided before the end: the estimate tends to be too large.
+        Decided before the planned end: the estimate tends to be too large.
     too_few, warning
         Why nobody may conclude yet; why some care is due.
     """

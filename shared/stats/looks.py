@@ -113,7 +113,7 @@ def _look(plan: Plan, evidence: Evidence, figures: _Figures, test: _Test, here: 
         crossed=isfinite(here.bound) and abs(here.statistic) >= here.bound,
         decided=decided,
         final=evidence.final,
-        overstated=decided and not evidence.final,
+        overstated=decided and (evidence.early or not evidence.final),
         too_few=figures.too_few,
         warning=small_sample.skewness_warning(figures.control, figures.treatment),
     )

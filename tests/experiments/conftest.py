@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import httpx
+import numpy as np
 import pytest
 import sqlalchemy as sa
 
@@ -27,6 +28,37 @@ def ndjson(rows: Iterable[Row]) -> bytes:
 def created(answer: httpx.Response) -> dict:
     assert answer.status_code in (200, 201), answer.text
     return answer.json()
+
+
+def look(experiments: httpx.Client, key: str, as_of: datetime | None = None) -> dict:
+    """Take a look that is new."""
+    answer = experiments.post(f"/v1/experiments/{key}/looks", json={"as_of": as_of.isoformat()} if as_of else {})
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+def spread(unique: str, count: int) -> dict[str, str]:
+    """So many customers, every other one in each arm."""
+    return {f"{unique}-{n:04d}": ("nobody", "mail")[n % 2] for n in range(count)}
+
+
+def buyers(arms: dict[str, str], shares: dict[str, float], seed: int = 1) -> list[str]:
+    """Who responds, by the shares of the arms."""
+    rng = np.random.default_rng(seed)
+    return [customer for customer, arm in arms.items() if rng.random() < shares[arm]]
+
+
+def split_in_waves(experiments: httpx.Client, key: str, t0: dict[str, datetime], arms: dict[str, str]) -> None:
+    """Load a split in which each customer has a t0 of their own."""
+    rows = [{"customer_id": customer, "arm": arm, "assigned_at": t0[customer]} for customer, arm in arms.items()]
+    report = created(
+        experiments.post(
+            f"/v1/experiments/{key}/assignments?source=external",
+            content=ndjson(rows),
+            headers={"Content-Type": "application/x-ndjson"},
+        )
+    )
+    assert report["new"] == len(arms)
 
 
 @pytest.fixture

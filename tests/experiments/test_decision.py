@@ -52,12 +52,19 @@ def experiment(**metrics) -> Experiment:
 
 
 def metric(
-    key: str, role: str, verdict: str, effect=(0.02, 0.01, 0.03), *, kind="proportion", relative=(0.2, 0.1, 0.3)
+    key: str,
+    role: str,
+    verdict: str,
+    effect=(0.02, 0.01, 0.03),
+    *,
+    kind="proportion",
+    relative=(0.2, 0.1, 0.3),
+    ended=False,
 ):
     estimate, low, high = effect
     return MetricResult(
         metric=key, version=1, name=None, kind=kind, role=role, direction="up", window_days=14,
-        currency="EUR" if kind == "profit" else None,
+        currency="EUR" if kind == "profit" else None, ended=ended,
         arms=[
             ArmMoments(arm=arm.key, n=1000, mature=1000, responders=100, mean=0.1, variance=0.09, total=100)
             for arm in ARMS
@@ -130,6 +137,31 @@ def test_a_gain_that_loses_money_is_not_shipped():
 def test_what_is_not_shown_is_not_shipped(verdict, expected):
     found = decision.decide(experiment(), results(metric("orders", "primary", verdict)))
     assert (found.verdict, found.arm) == (expected, None)
+
+
+def test_at_the_end_the_reasons_do_not_contradict_each_other():
+    primary = metric("orders", "primary", "better", ended=True)
+    guardrail = metric("unsubscribes", "guardrail", "worse", (-0.01, -0.02, -0.005), ended=True)
+    found = decision.decide(experiment(guardrails=["unsubscribes"]), results(primary, guardrail))
+    assert (found.verdict, found.arm) == ("stop", None)
+    assert found.reasons[-1] == "The end is reached: what is shown better is objected to."
+
+
+def test_before_the_end_an_objection_may_still_go_away():
+    primary = metric("orders", "primary", "better", ended=True)
+    guardrail = metric("unsubscribes", "guardrail", "worse", (-0.01, -0.02, -0.005))
+    found = decision.decide(experiment(guardrails=["unsubscribes"]), results(primary, guardrail))
+    assert (found.verdict, found.reasons[-1]) == (
+        "keep_running", "More customers or time may still remove the objection.",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("state", "ended", "verdict"), [("stopped", True, "stop"), ("stopped", False, "keep_running")])
+def test_what_was_stopped_and_is_wholly_mature_is_not_to_be_kept_running(state, ended, verdict):
+    found = results(metric("orders", "primary", "not_shown", ended=ended)).model_copy(update={"state": state})
+    decided = decision.decide(experiment(), found)
+    assert decided.verdict == verdict
+    assert ("Windows that are still open may still show it." in decided.reasons) is not ended
 
 
 def test_money_scales_the_effect_by_the_arms_customers():

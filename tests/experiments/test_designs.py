@@ -5,22 +5,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from tests.experiments.conftest import T0, created, ndjson
-
-
-def look(experiments, key: str, as_of: datetime | None = None) -> dict:
-    answer = experiments.post(f"/v1/experiments/{key}/looks", json={"as_of": as_of.isoformat()} if as_of else {})
-    assert answer.status_code == 201, answer.text
-    return answer.json()
-
-
-def spread(unique: str, count: int) -> dict[str, str]:
-    return {f"{unique}-{n:04d}": ("nobody", "mail")[n % 2] for n in range(count)}
-
-
-def buyers(arms: dict[str, str], shares: dict[str, float], seed: int = 1) -> list[str]:
-    rng = np.random.default_rng(seed)
-    return [customer for customer, arm in arms.items() if rng.random() < shares[arm]]
+from tests.experiments.conftest import T0, buyers, look, split_in_waves, spread
 
 
 def test_one_blast_looks_at_everybody_by_the_day(experiments, experiment, split, respond, work, unique):
@@ -74,18 +59,6 @@ def test_staggered_sends_look_at_mature_customers_only(experiments, experiment, 
     assert final["final"]
     assert final["effects"][0]["spent"] == pytest.approx(0.05)
     assert final["effects"][0]["standard_error"] < early["effects"][0]["standard_error"]
-
-
-def split_in_waves(experiments, key: str, t0: dict, arms: dict[str, str]) -> None:
-    rows = [{"customer_id": customer, "arm": arm, "assigned_at": t0[customer]} for customer, arm in arms.items()]
-    report = created(
-        experiments.post(
-            f"/v1/experiments/{key}/assignments?source=external",
-            content=ndjson(rows),
-            headers={"Content-Type": "application/x-ndjson"},
-        )
-    )
-    assert report["new"] == len(arms)
 
 
 def test_open_enrolment_has_a_confidence_sequence_at_every_instant(

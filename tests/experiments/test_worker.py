@@ -117,6 +117,30 @@ def test_the_daily_look_waits_a_day_and_is_taken_once(
     assert found["key"] not in looks.due(begin)
 
 
+def test_an_experiment_that_breaks_costs_the_others_no_look(
+    experiments, experiment, split, work, begin, owner_engine, unique
+):
+    broken, whole = experiment("a-broken"), experiment("b-whole")
+    for found in (broken, whole):
+        split(found["key"], {f"{unique}-{found['key']}-{n}": arm for n, arm in enumerate(("mail", "nobody"))}, T0)
+    work("experiments")
+    with owner_engine.begin() as connection:
+        connection.exec_driver_sql(
+            "update experiments.experiment set started_at = %s where id = any(%s)",
+            (T0, [broken["id"], whole["id"]]),
+        )
+        connection.exec_driver_sql(
+            "insert into experiments.look (experiment_id, number, taken_at, as_of, content, past) "
+            "values (%s, 1, %s, %s, '{}', '{}')",
+            (broken["id"], T0, T0),
+        )
+    assert {broken["key"], whole["key"]} <= set(looks.due(begin))
+    work("experiments")
+    assert [look["final"] for look in experiments.get(f"/v1/experiments/{whole['key']}/looks").json()] == [True]
+    with owner_engine.begin() as connection:
+        connection.exec_driver_sql("delete from experiments.look where experiment_id = %s", (broken["id"],))
+
+
 def test_a_failing_sample_ratio_raises_the_alarm_while_it_runs(experiments, experiment, split, work, begin, unique):
     key = experiment()["key"]
     split(key, {f"{unique}-{n}": "mail" if n % 10 < 7 else "nobody" for n in range(1000)})

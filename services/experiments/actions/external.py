@@ -8,15 +8,24 @@ from pydantic import ValidationError
 
 from services.experiments.actions.assignments import CODE_VERSION, AlreadyAssigned, Begin, report
 from services.experiments.lifecycle import WrongState
-from services.experiments.queries import assignments, experiments
+from services.experiments.queries import assignments, experiments, looks
 from services.experiments.queries import external as queries
 from shared.bodies import chunked
 from shared.contracts.assignments import AssignmentsRun, ExternalAssignment, RefusedRow
 from shared.contracts.experiments import Experiment, Population, State
+from shared.contracts.results import Design
 from shared.db import Db, new_id
+from shared.errors import Conflict
 
 SHOWN = 100
 FORGOTTEN_AFTER = timedelta(days=1)
+
+
+class LookedAt(Conflict):
+    """Who is added now was not there when everybody was looked at."""
+
+    code = "looked-at"
+
 
 Row = tuple[int, ExternalAssignment | RefusedRow]
 
@@ -34,7 +43,11 @@ def read(line: int, raw: bytes | dict[str, str]) -> Row:
 
 
 def load(begin: Begin, reference: str, rows: Iterable[Row]) -> AssignmentsRun:
-    """Take the rows over, all that fit or, if the upload breaks off, none. Raises `WrongState`, `AlreadyAssigned`."""
+    """Take the rows over, all that fit or, if the upload breaks off, none.
+
+    Raises `WrongState`, `AlreadyAssigned`, and `LookedAt` for customers who come after the last look, or after one at
+    the whole planned size as one blast. Repeating a load is no error then either.
+    """
     with begin() as db:
         _may_load(experiments.experiment(db, reference))
     load_id, refused, rejects = new_id(), 0, list[RefusedRow]()
@@ -62,6 +75,15 @@ def _may_load(experiment: Experiment) -> None:
         raise AlreadyAssigned(f"{experiment.key} assigns online; a split made elsewhere does not fit.")
 
 
+def _may_grow(db: Db, experiment: Experiment) -> None:
+    latest = looks.latest(db, experiment.id)
+    if latest is not None and (latest.final or latest.design is Design.ONE_BLAST):
+        raise LookedAt(
+            f"{experiment.key} had {'its last look' if latest.final else 'a look at everybody at once'}: "
+            "customers who come now belong into another experiment."
+        )
+
+
 def _take(db: Db, experiment: Experiment, load_id: UUID) -> tuple[AssignmentsRun, queries.Judged]:
     known = assignments.run(db, experiment.id)
     if known is not None and known.source != Population.EXTERNAL:
@@ -69,9 +91,13 @@ def _take(db: Db, experiment: Experiment, load_id: UUID) -> tuple[AssignmentsRun
     closed = known is not None and experiment.target_list_id is None
     judged = queries.take(db, load_id, experiment.id, experiment.target_list_id, closed=closed)
     arms = assignments.by_arm(db, experiment.id)
-    digest = str(experiment.design_digest)
-    run = assignments.Run(Population.EXTERNAL, None, sum(arms.values()), None, digest, CODE_VERSION)
+    run = assignments.Run(
+        Population.EXTERNAL, None, sum(arms.values()), None, str(experiment.design_digest), CODE_VERSION
+    )
     if judged.new:
+        _may_grow(db, experiment)
+        if known is None and experiment.target_list_id is not None:
+            run = run._replace(population=assignments.on_list(db, experiment.target_list_id))
         experiments.settle_population(db, experiment.id, Population.EXTERNAL)
         assignments.store_run(db, experiment.id, run, datetime.now(UTC))
     return report(experiment, run, arms, new=judged.new), judged

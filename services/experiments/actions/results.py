@@ -1,16 +1,20 @@
 """Reading what the difference is. Reading spends nothing."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import NamedTuple
 
-from services.experiments import decision, figures, health, looking, money, readout
-from services.experiments.actions import looks
+from services.experiments import counted, decision, ending, figures, health, looking, money, readout
+from services.experiments.actions import past
+from services.experiments.actions.experiments import frozen_population
+from services.experiments.actions.questions import one_instant
+from services.experiments.ending import Horizon
 from services.experiments.figures import Cohort, Figures, Sums
 from services.experiments.looking import Contrast, Extras, Moment
-from services.experiments.queries import experiments, moments, outcomes
+from services.experiments.queries import assignments, experiments, moments, outcomes
 from services.experiments.queries import looks as look_queries
-from shared.contracts.experiments import Experiment, Method, Population, State
+from shared.contracts.experiments import Experiment, Method, State
+from shared.contracts.metrics import MONEY
 from shared.contracts.results import (
     ArmSize,
     Counted,
@@ -34,12 +38,18 @@ class NotStarted(Conflict):
 
 
 class Counting(NamedTuple):
-    """What was counted, how, and until when."""
+    """What was counted, how, until when, and of how many. `recounted`: up to which instant from raw events, if so."""
 
     counted: Counted
     cohorts: list[Cohort]
     sums: list[Sums]
     as_of: datetime
+    recounted: datetime | None
+    horizon: Horizon
+
+    @property
+    def assigned(self) -> int:
+        return sum(cohort.customers for cohort in self.cohorts)
 
 
 def results(db: Db, reference: str, as_of: datetime | None = None, *, full: bool = False) -> Results:
@@ -55,14 +65,14 @@ def results(db: Db, reference: str, as_of: datetime | None = None, *, full: bool
     sizes = sizes_of(experiment, counting.cohorts)
     until = counting.counted.until
     found = [figures.figures(each, experiment.arms, counting.cohorts, counting.sums, until) for each in metrics]
-    past = looks.history(db, experiment)
-    said = readout.results(experiment, found, _seen(db, experiment, found, counting, past))
+    taken_by_then = past.history(db, experiment, as_of)
+    said = readout.results(experiment, found, _words(db, experiment, found, counting, taken_by_then))
     vitals = health.Vitals(
         experiment,
         sizes,
         metrics,
         counting.sums,
-        moments.discrepancies(db, experiment.id),
+        moments.discrepancies(db, experiment.id) if as_of is None else None,
         moments.balance(db, experiment.id, BALANCED_OVER),
         counting.counted.pending_batches,
     )
@@ -78,7 +88,7 @@ def results(db: Db, reference: str, as_of: datetime | None = None, *, full: bool
         alpha=experiment.alpha,
         arms=sizes,
         health=health.checks(vitals),
-        look=past.latest,
+        look=taken_by_then.latest,
         metrics=said,
         money=money.money(experiment, sizes, said),
     )
@@ -92,13 +102,13 @@ def decide(db: Db, reference: str) -> Decision:
 def history(db: Db, reference: str) -> History:
     """Every look's effects, for plots over time."""
     experiment = experiments.experiment(db, reference)
-    taken = looks.history(db, experiment).looks
-    return History(experiment=experiment.key, points=[point for look in taken for point in _points(look)])
+    looks = past.history(db, experiment).looks
+    return History(experiment=experiment.key, points=[point for look in looks for point in _points(look)])
 
 
 def taken(db: Db, reference: str) -> list[Look]:
     """The looks of an experiment, oldest first."""
-    return looks.history(db, experiments.experiment(db, reference)).looks
+    return past.history(db, experiments.experiment(db, reference)).looks
 
 
 def _points(look: Look) -> list[SeriesPoint]:
@@ -122,20 +132,17 @@ def _count(db: Db, experiment: Experiment, as_of: datetime | None, full: bool) -
     if as_of is not None and as_of > now:
         raise Invalid("Nobody knows that yet.", [FieldError("#query/as_of", "lies in the future")])
     pending = outcomes.pending(db)
-    lag = pending.usual_lag if pending else timedelta(0)
     recounted = now if full and as_of is None else as_of
-    reached = recounted or (pending.moved_at if pending else now)
-    if recounted is None and pending and pending.oldest is not None:
-        reached = min(reached, pending.oldest)
-    counted = Counted(
+    reached = Counted(
         position=pending.xid if pending else "0",
-        until=min(reached, now - lag) if recounted else reached - lag,
+        until=counted.until(pending, now, recounted),
         pending_batches=pending.batches if pending else 0,
         refresh="incremental" if recounted is None else "full",
         agrees=moments.disagreements(db, experiment.id) == 0 if full else None,
     )
     cohorts = moments.cohorts(db, experiment.id, recounted)
-    return Counting(counted, cohorts, moments.sums(db, experiment.id, recounted), as_of or now)
+    horizon = ending.horizon(experiment, assignments.population(db, experiment.id), as_of or now)
+    return Counting(reached, cohorts, moments.sums(db, experiment.id, recounted), as_of or now, recounted, horizon)
 
 
 def sizes_of(experiment: Experiment, cohorts: Sequence[Cohort]) -> list[ArmSize]:
@@ -158,39 +165,63 @@ def sizes_of(experiment: Experiment, cohorts: Sequence[Cohort]) -> list[ArmSize]
 
 def _design(experiment: Experiment, cohorts: Sequence[Cohort]) -> Design:
     """How customers came in."""
-    frozen = experiment.population in (Population.LIST, Population.EXTERNAL) or experiment.target_list_id is not None
-    if not frozen:
+    if not frozen_population(experiment):
         return Design.OPEN_ENROLMENT
-    return Design.ONE_BLAST if looks.one_instant(cohorts) else Design.STAGGERED
+    return Design.ONE_BLAST if one_instant(cohorts) else Design.STAGGERED
 
 
-def _seen(
-    db: Db, experiment: Experiment, found: Sequence[Figures], counting: Counting, past: looks.History
-) -> dict[tuple[str, str], readout.Seen]:
-    """The latest look's word, or, of a confidence sequence, which holds at every instant, today's."""
-    seen = {
-        (effect.metric, effect.arm): readout.Seen(effect, look.number, look.as_of)
-        for look in past.looks[-1:]
-        for effect in look.effects
-    }
-    if experiment.method is Method.CONFIDENCE_SEQUENCE:
-        seen |= _now(db, experiment, found, counting, past)
-    return seen
+def _words(
+    db: Db, experiment: Experiment, found: Sequence[Figures], counting: Counting, taken: past.History
+) -> readout.Words:
+    """All that is said besides the figures."""
+    seen = {key: readout.Seen(said.effect, said.look.number, said.look.as_of) for key, said in taken.said.items()}
+    over = {each.metric.key: counting.horizon.ended(counting.assigned, sum(each.mature.values())) for each in found}
+    if experiment.method is Method.FIXED:
+        return readout.Words(seen, _dealt(db, experiment, found, counting), over)
+    if experiment.method is Method.CONFIDENCE_SEQUENCE and not (taken.latest and taken.latest.final):
+        seen |= _now(db, experiment, found, counting, taken)
+    return readout.Words(seen, {}, over)
+
+
+def _dealt(
+    db: Db, experiment: Experiment, found: Sequence[Figures], counting: Counting
+) -> dict[past.Key, looking.Redealt]:
+    """Of a fixed horizon: money on a frozen list, tested by replaying the draw."""
+    dealt = dict[past.Key, looking.Redealt]()
+    for each in found:
+        metric = each.metric
+        if metric.kind not in MONEY or not frozen_population(experiment):
+            continue
+        values = moments.values(db, experiment.id, metric.id, each.days, counting.recounted)
+        for arm, base in figures.compared(experiment.arms, metric):
+            contrast = Contrast(metric, arm, base, each.arms[base.key], each.arms[arm.key])
+            redealt = looking.redealt(experiment, contrast, values)
+            if redealt is not None:
+                dealt[metric.key, arm.key] = redealt
+    return dealt
 
 
 def _now(
-    db: Db, experiment: Experiment, found: Sequence[Figures], counting: Counting, past: looks.History
-) -> dict[tuple[str, str], readout.Seen]:
+    db: Db, experiment: Experiment, found: Sequence[Figures], counting: Counting, taken: past.History
+) -> dict[past.Key, readout.Seen]:
+    """Of a confidence sequence, which holds at every instant: its word as of now.
+
+    A variance is only known to an instant at which a look had tested the metric.
+    """
+    known = {metric for metric, _ in taken.tested}
     planned = look_queries.planned(db, experiment.id)
-    at = Moment(len(past.looks) + 1, Design.OPEN_ENROLMENT, None, 0.0, False)
+    early = counting.horizon.early(counting.assigned)
     seen = {}
     for each in found:
-        metric, variance = each.metric, planned.get(each.metric.id)
+        metric = each.metric
+        variance = planned.get(metric.id) if metric.key in known else None
+        over = counting.horizon.ended(counting.assigned, sum(each.mature.values()))
+        at = Moment(len(taken.looks) + 1, Design.OPEN_ENROLMENT, None, 0.0, over, early)
         for arm, base in figures.compared(experiment.arms, metric):
             contrast = Contrast(metric, arm, base, each.arms[base.key], each.arms[arm.key])
             if variance is None and looking.planned_variance(contrast) is not None:
                 continue  # enough is there, and the first look will freeze the variance
-            before = past.kept.get((metric.key, arm.key), [])
+            before = taken.tested.get((metric.key, arm.key), [])
             kept = looking.decide(experiment, contrast, before, at, Extras(planned_variance=variance))
-            seen[metric.key, arm.key] = readout.Seen(kept.effect, None, counting.as_of)
+            seen[metric.key, arm.key] = readout.Seen(looking.standing(kept, before), None, counting.as_of)
     return seen

@@ -33,15 +33,23 @@ WRITE = sa.text("""
                      limit :limit) as p) as d
 """)
 RUN = sa.text("""
-    select r.source, r.t0, r.assigned, r.list_digest, r.design_digest, r.code_version
+    select r.source, r.t0, r.assigned, r.list_digest, r.design_digest, r.code_version, r.population
       from experiments.assignment_run as r
      where r.experiment_id = :id
 """)
 STORE_RUN = sa.text("""
     insert into experiments.assignment_run
-           (experiment_id, source, t0, assigned, list_digest, design_digest, code_version, finished_at)
-    values (:id, :source, :t0, :assigned, :list_digest, :design_digest, :code_version, :now)
-        on conflict (experiment_id) do update set assigned = excluded.assigned, finished_at = excluded.finished_at
+           (experiment_id, source, t0, assigned, list_digest, design_digest, code_version, population, finished_at)
+    values (:id, :source, :t0, :assigned, :list_digest, :design_digest, :code_version, :population, :now)
+        on conflict (experiment_id) do update
+       set assigned = excluded.assigned, population = coalesce(assignment_run.population, excluded.population),
+           finished_at = excluded.finished_at
+""")
+POPULATION = sa.text("""
+    select greatest(r.population, r.assigned) as size from experiments.assignment_run as r where r.experiment_id = :id
+""")
+ON_LIST = sa.text("""
+    select count(*) from published.audience_list_members as m where m.list_id = :list_id and not m.held_out
 """)
 BY_ARM = sa.text("""
     select a.arm, count(*) as customers from experiments.assignment as a where a.experiment_id = :id group by a.arm
@@ -58,7 +66,9 @@ PATIENT = sa.text("set local statement_timeout = '30min'")
 
 
 class Run(NamedTuple):
-    """How a whole population was assigned."""
+    """How a whole population was assigned. `population`: how many it has, where a split made elsewhere may have brought
+    only some so far; null where they are those assigned.
+    """
 
     source: str
     t0: datetime | None
@@ -66,6 +76,7 @@ class Run(NamedTuple):
     list_digest: str | None
     design_digest: str
     code_version: str
+    population: int | None = None
 
 
 class Members(NamedTuple):
@@ -121,6 +132,17 @@ def run(db: Db, experiment_id: UUID) -> Run | None:
     """How the population was assigned, once it was."""
     row = db.execute(RUN, {"id": experiment_id}).one_or_none()
     return Run(*row) if row else None
+
+
+def population(db: Db, experiment_id: UUID) -> int | None:
+    """How many customers a frozen population has; None while none was assigned, and where customers come by online."""
+    size: int | None = db.execute(POPULATION, {"id": experiment_id}).scalar_one_or_none()
+    return size
+
+
+def on_list(db: Db, list_id: UUID) -> int:
+    """How many of a list are not held out."""
+    return int(db.execute(ON_LIST, {"list_id": list_id}).scalar_one())
 
 
 def store_run(db: Db, experiment_id: UUID, found: Run, now: datetime) -> None:

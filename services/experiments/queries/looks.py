@@ -138,6 +138,13 @@ def stored(db: Db, experiment_id: UUID) -> list[LookRow]:
     return list(db.exec(query))
 
 
+def latest(db: Db, experiment_id: UUID) -> Look | None:
+    """The latest look, if there is one."""
+    query = select(LookRow).where(LookRow.experiment_id == experiment_id).order_by(col(LookRow.number).desc()).limit(1)
+    row = db.exec(query).first()
+    return None if row is None else Look.model_validate(row.content)
+
+
 def store(db: Db, experiment_id: UUID, look: Look, past: Mapping[str, object]) -> None:
     """Keep a look for good."""
     row = LookRow(

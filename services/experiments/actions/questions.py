@@ -1,0 +1,255 @@
+"""What a look asks of each contrast: the figures of the moment, and what its verdict rests on besides."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import numpy as np
+
+from services.experiments import counted, ending, figures, looking, schedule
+from services.experiments.actions.past import History, history
+from services.experiments.ending import Horizon
+from services.experiments.figures import ByStratum, Cohort, Figures
+from services.experiments.looking import Contrast, Extras, Kept, Moment
+from services.experiments.queries import assignments, experiments, moments, outcomes
+from services.experiments.queries import looks as queries
+from shared.contracts.experiments import Experiment, Method, State
+from shared.contracts.metrics import MONEY, Metric
+from shared.contracts.results import Design, LookEffect
+from shared.db import Db
+from shared.errors import Conflict, FieldError, Invalid
+from shared.stats.correlated_looks import Products
+from shared.stats.moments import EMPTY, Moments
+
+DAY = timedelta(days=1)
+
+
+class NothingToSee(Conflict):
+    """There is nothing to look at yet, nothing new since the look before, or looking was not part of the plan."""
+
+    code = "nothing-to-see"
+
+
+class Sight(NamedTuple):
+    """What a look is taken with: who counts, until when, what came before, and when it ends."""
+
+    experiment: Experiment
+    metrics: list[Metric]
+    cohorts: list[Cohort]
+    as_of: datetime
+    until: datetime
+    recounted: bool
+    history: History
+    planned: dict[str, float | None]
+    horizon: Horizon
+
+    @property
+    def assigned(self) -> int:
+        return sum(cohort.customers for cohort in self.cohorts)
+
+
+class Question(NamedTuple):
+    """A contrast that is to be looked at, with all that its verdict rests on."""
+
+    contrast: Contrast
+    past: list[Kept]
+    at: Moment
+    extras: Extras
+
+
+Part = Question | LookEffect  # what is to be decided, or what an earlier look said and this one leaves as it is
+
+
+def sight(db: Db, experiment: Experiment, as_of: datetime | None) -> Sight:
+    """What there is to look at. Raises `NothingToSee` and `Invalid` (before the latest look, or in the future)."""
+    if experiment.method is Method.FIXED:
+        raise NothingToSee("A fixed horizon is looked at once, at its planned end: read the results then.")
+    if experiment.state in (State.DRAFT, State.ARCHIVED):
+        raise NothingToSee(f"{experiment.key} is {experiment.state}.")
+    pending, now = outcomes.pending(db), datetime.now(UTC)
+    if as_of is not None and as_of > now:
+        raise Invalid("Nobody has seen that yet.", [FieldError("/as_of", "lies in the future")])
+    past = history(db, experiment)
+    if as_of is not None and past.latest is not None and as_of < past.latest.as_of:
+        raise Invalid("Looks never go back.", [FieldError("/as_of", f"the latest look is of {past.latest.as_of}")])
+    cohorts = moments.cohorts(db, experiment.id, as_of)
+    if pending is None or not cohorts:
+        raise NothingToSee("No assignment has been counted yet.")
+    metrics, frozen = experiments.measured(db, experiment.id), queries.planned(db, experiment.id)
+    return Sight(
+        experiment,
+        metrics,
+        cohorts,
+        as_of or now,
+        counted.until(pending, now, as_of),
+        as_of is not None,
+        past,
+        {metric.key: frozen.get(metric.id) for metric in metrics},
+        ending.horizon(experiment, assignments.population(db, experiment.id), as_of or now),
+    )
+
+
+def design(sight: Sight) -> Design:
+    """How this look hangs together with the others: as the latest one did, once there is one."""
+    if sight.history.latest is not None:
+        return sight.history.latest.design
+    whole = sight.horizon.whole(sight.assigned)
+    return looking.stat_design(sight.experiment, at_once=whole and one_instant(sight.cohorts))
+
+
+def one_instant(cohorts: Sequence[Cohort]) -> bool:
+    """Whether everybody has the same t0."""
+    return len({instant for cohort in cohorts for instant in (cohort.earliest_t0, cohort.latest_t0)}) <= 1
+
+
+def day_of(sight: Sight) -> int:
+    """Whole days since everybody's t0, up to the longest window."""
+    day = (sight.until - _t0(sight)) // DAY
+    if day < 1:
+        raise NothingToSee("The first day after t0, and the time responses usually take to arrive, is not over.")
+    return min(day, max(metric.window_days for metric in sight.metrics))
+
+
+def _t0(sight: Sight) -> datetime:
+    return max(cohort.latest_t0 for cohort in sight.cohorts)
+
+
+def one_blast(db: Db, sight: Sight, day: int) -> list[Part]:
+    """Everybody's effect by some day, on everybody, for the metrics that have a look on that day."""
+    asked = [metric for metric in sight.metrics if _has_look(sight, metric, day)]
+    if not asked:
+        raise NothingToSee(_off_schedule(sight, day))
+    tested = sight.history.tested
+    past_days = {kept.day for (metric, _), past in tested.items() for kept in past if metric in _keys(asked)}
+    by_metric = {metric.key: min(day, metric.window_days) for metric in asked}
+    queries.count(db, sight.experiment.id, [each for each in {*past_days, *by_metric.values()} if each])
+    products = queries.products(db)
+    found: list[Part] = []
+    for metric in sight.metrics:
+        if metric.key not in by_metric:
+            found += _left(sight, metric)
+            continue
+        by = by_metric[metric.key]
+        arms = _by_day(sight, metric, queries.sums(db, by))
+        dealt = queries.values(db, metric.id, by) if metric.kind in MONEY else None
+        own = [each for each in products if each.metric_id == metric.id]
+        final = by == metric.window_days
+        at = Moment(_number(sight), Design.ONE_BLAST, by, by / metric.window_days, final)
+        for arm, base in figures.compared(sight.experiment.arms, metric):
+            past = tested.get((metric.key, arm.key), [])
+            contrast = Contrast(metric, arm, base, arms[base.key], arms[arm.key])
+            pairs = _pairs(contrast, [*(kept.day or 0 for kept in past), by], own)
+            matrix = looking.correlation(sight.experiment, pairs)
+            found.append(Question(contrast, past, at, Extras(matrix, dealt)))
+    return found
+
+
+def _keys(metrics: Sequence[Metric]) -> set[str]:
+    return {metric.key for metric in metrics}
+
+
+def _has_look(sight: Sight, metric: Metric, day: int) -> bool:
+    """Whether a metric is looked at on a day: one of its schedule, or the first that is seen of its window's end."""
+    if day >= metric.window_days:
+        left = _left(sight, metric)
+        return not left or not all(effect.final for effect in left)
+    return day in schedule.days(metric.window_days)
+
+
+def _left(sight: Sight, metric: Metric) -> list[LookEffect]:
+    """What the looks have said of a metric."""
+    return [said.effect for (key, _), said in sight.history.said.items() if key == metric.key]
+
+
+def _off_schedule(sight: Sight, day: int) -> str:
+    following = schedule.following([metric.window_days for metric in sight.metrics], day)
+    if following is None:
+        return "Every metric had its last look."
+    over = _t0(sight) + following * DAY
+    return f"No look is planned on day {day}; the next one is of day {following}, which ends at {over.isoformat()}."
+
+
+def _by_day(sight: Sight, metric: Metric, sums: Sequence[queries.DaySums]) -> dict[str, ByStratum]:
+    rows = {(row.arm, row.stratum): row for row in sums if row.metric_id == metric.id}
+    found: dict[str, ByStratum] = {arm.key: {} for arm in sight.experiment.arms}
+    for arm, stratum, customers in _sizes(sight.cohorts):
+        row = rows.get((arm, stratum))
+        found[arm][stratum] = figures.with_zeros(customers, row)
+    return {arm.key: figures.net(found[arm.key], arm, metric) for arm in sight.experiment.arms}
+
+
+def _sizes(cohorts: Sequence[Cohort]) -> list[tuple[str, str, int]]:
+    sizes: dict[tuple[str, str], int] = {}
+    for cohort in cohorts:
+        place = (cohort.arm, cohort.stratum)
+        sizes[place] = sizes.get(place, 0) + cohort.customers
+    return [(arm, stratum, customers) for (arm, stratum), customers in sizes.items()]
+
+
+def _pairs(contrast: Contrast, days: list[int], products: Sequence[queries.Product]) -> list[tuple[Products, Products]]:
+    names = sorted({*contrast.control, *contrast.treatment})
+    found = {(each.arm, each.stratum, each.day, each.other_day): each for each in products}
+
+    def side(arm: str, stratum: str, moments: Moments) -> Products:
+        sums = np.zeros(len(days))
+        matrix = np.zeros((len(days), len(days)))
+        for i, one in enumerate(days):
+            for j, other in enumerate(days):
+                each = found.get((arm, stratum, min(one, other), max(one, other)))
+                matrix[i, j] = each.product if each else 0.0
+                if each and i == j:
+                    sums[i] = each.total
+        return Products(moments.n, sums, matrix)
+
+    return [
+        (
+            side(contrast.base.key, name, contrast.control.get(name, EMPTY)),
+            side(contrast.arm.key, name, contrast.treatment.get(name, EMPTY)),
+        )
+        for name in names
+    ]
+
+
+def growing(db: Db, sight: Sight, design: Design) -> list[Part]:
+    """The effect on those who are mature (or, of open metrics, enrolled) so far."""
+    until = sight.as_of if sight.recounted else None
+    sums = moments.sums(db, sight.experiment.id, until)
+    found: list[Part] = []
+    for metric in sight.metrics:
+        left = _left(sight, metric)
+        if left and all(effect.final for effect in left):
+            found += left
+            continue
+        each = figures.figures(metric, sight.experiment.arms, sight.cohorts, sums, sight.until)
+        frozen_list = design is not Design.OPEN_ENROLMENT and metric.kind in MONEY
+        dealt = moments.values(db, sight.experiment.id, metric.id, each.days, until) if frozen_list else None
+        final = sight.horizon.ended(sight.assigned, sum(each.mature.values()))
+        early = sight.horizon.early(sight.assigned)
+        for arm, base in figures.compared(sight.experiment.arms, metric):
+            past = sight.history.tested.get((metric.key, arm.key), [])
+            contrast = Contrast(metric, arm, base, each.arms[base.key], each.arms[arm.key])
+            variance = _frozen_variance(sight, contrast)
+            at = Moment(_number(sight), design, None, _share(sight, each, contrast), final, early)
+            found.append(Question(contrast, past, at, Extras(None, dealt, variance)))
+    return found
+
+
+def _frozen_variance(sight: Sight, contrast: Contrast) -> float | None:
+    """What is frozen, or will be with this look: all contrasts of a metric share it."""
+    known = sight.planned[contrast.metric.key]
+    if known is None:
+        known = sight.planned[contrast.metric.key] = looking.planned_variance(contrast)
+    return known
+
+
+def _share(sight: Sight, found: Figures, contrast: Contrast) -> float:
+    """Of the two arms' customers, those who count: also of the customers who are still to be assigned."""
+    arms = (contrast.arm, contrast.base)
+    counting = sum(figures.customers_of(sight.cohorts, arm.key, found.days) for arm in arms)
+    assigned = sum(figures.customers_of(sight.cohorts, arm.key) for arm in arms)
+    to_come = max(0, (sight.horizon.customers or 0) - sight.assigned) * sum(arm.weight for arm in arms)
+    return counting / max(1, assigned + to_come)
+
+
+def _number(sight: Sight) -> int:
+    return len(sight.history.looks) + 1

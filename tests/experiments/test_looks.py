@@ -1,0 +1,187 @@
+"""Looks over a whole life: what stands, what is left to spend, when it ends, and what results say of it meanwhile."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from tests.experiments.conftest import T0, buyers, look, ndjson, split_in_waves, spread
+
+
+def test_a_look_repeats_what_a_metric_with_nothing_new_said_and_a_verdict_stands(
+    experiments, experiment, metric, split, respond, work, unique
+):
+    slow, quick = metric("slow", window_days=14), metric("quick", window_days=3)
+    key = experiment(metrics={"primary": slow, "secondary": [quick]})["key"]
+    waves = [T0, T0 + timedelta(days=20), T0 + timedelta(days=60)]
+    people = [spread(f"{unique}-{n}", 800) for n in range(3)]
+    arms = {customer: arm for wave in people for customer, arm in wave.items()}
+    split_in_waves(experiments, key, {c: t0 for t0, wave in zip(waves, people, strict=True) for c in wave}, arms)
+    for t0, wave in zip(waves, people, strict=True):
+        respond(*((customer, 1, {}) for customer in buyers(wave, {"nobody": 0.2, "mail": 0.4})), t0=t0)
+    work("experiments")
+    first = look(experiments, key, T0 + timedelta(days=15))
+    assert [effect["look"] for effect in first["effects"]] == [1, 1]
+    again = experiments.post(f"/v1/experiments/{key}/looks", json={"as_of": str(T0 + timedelta(days=16))})
+    assert (again.status_code, again.json()["type"]) == (409, "urn:attune:problem:nothing-to-see")
+    second = look(experiments, key, T0 + timedelta(days=24))
+    assert [effect["look"] for effect in second["effects"]] == [1, 2]
+    assert second["effects"][0] == first["effects"][0]
+    results = experiments.get(f"/v1/experiments/{key}/results", params={"as_of": str(T0 + timedelta(days=25))}).json()
+    (effect,) = results["metrics"][0]["effects"]
+    assert (effect["verdict"], effect["sequential"]["look"], results["look"]["number"]) == ("better", 1, 2)
+
+
+def test_waves_onto_a_list_spend_the_share_of_the_whole_list_that_has_matured(
+    audience, experiments, experiment, target_list, respond, work, unique
+):
+    arms = spread(unique, 800)
+    listed = target_list([(customer, "", False, {}) for customer in arms])
+    key = experiment(target_list_id=str(listed))["key"]
+    first = dict(list(arms.items())[:400])
+    second = dict(list(arms.items())[400:])
+    split_in_waves(experiments, key, dict.fromkeys(first, T0), first)
+    respond(*((customer, 1, {}) for customer in buyers(first, {"nobody": 0.2, "mail": 0.3})))
+    work("experiments")
+    early = look(experiments, key, T0 + timedelta(days=15))
+    assert (early["design"], early["final"]) == ("staggered", False)
+    assert 0 < early["effects"][0]["spent"] <= 0.05 * 0.5**2
+    later = T0 + timedelta(days=20)
+    split_in_waves(experiments, key, dict.fromkeys(second, later), second)
+    respond(*((customer, 1, {}) for customer in buyers(second, {"nobody": 0.2, "mail": 0.3})), t0=later)
+    work("experiments")
+    last = look(experiments, key)
+    assert (last["final"], last["effects"][0]["spent"]) == (True, pytest.approx(0.05))
+
+
+def test_nobody_joins_after_everybody_was_looked_at(
+    audience, experiments, experiment, target_list, split, work, unique
+):
+    arms = spread(unique, 8)
+    listed = target_list([(customer, "", False, {}) for customer in arms])
+    key = experiment(target_list_id=str(listed), planned_size=4)["key"]
+    first, second = dict(list(arms.items())[:4]), dict(list(arms.items())[4:])
+    split(key, first)
+    work("experiments")
+    assert look(experiments, key, T0 + timedelta(days=2))["design"] == "one_blast"
+    rows = [{"customer_id": customer, "arm": arm, "assigned_at": T0} for customer, arm in second.items()]
+    answer = experiments.post(
+        f"/v1/experiments/{key}/assignments?source=external",
+        content=ndjson(rows),
+        headers={"Content-Type": "application/x-ndjson"},
+    )
+    assert (answer.status_code, answer.json()["type"]) == (409, "urn:attune:problem:looked-at")
+    assert split(key, first)["already"] == 4
+
+
+def test_until_the_last_look_the_estimate_is_that_of_the_look_like_its_interval(
+    experiments, experiment, split, respond, work, unique
+):
+    arms = [
+        {"key": "nobody", "weight": 0.4, "control": True},
+        {"key": "mail", "weight": 0.3},
+        {"key": "push", "weight": 0.3},
+    ]
+    key = experiment(arms=arms)["key"]
+    people = {f"{unique}-{n:04d}": (["nobody"] * 4 + ["mail"] * 3 + ["push"] * 3)[n % 10] for n in range(1000)}
+    split(key, people)
+    soon = buyers(people, {"nobody": 0.1, "mail": 0.3, "push": 0.5})
+    late = [customer for customer, arm in people.items() if arm == "mail" and customer not in soon]
+    respond(*((customer, 1, {}) for customer in soon), *((customer, 9, {}) for customer in late))
+    work("experiments")
+    taken = look(experiments, key, T0 + timedelta(days=7))
+    then = experiments.get(f"/v1/experiments/{key}/results", params={"as_of": str(T0 + timedelta(days=7))}).json()
+    for effect, seen in zip(then["metrics"][0]["effects"], taken["effects"], strict=True):
+        assert effect["absolute"] == {name: seen[name] for name in ("estimate", "low", "high")}
+        assert effect["standard_error"] == seen["standard_error"]
+    assert then["money"][1]["incremental_responses"]["estimate"] == pytest.approx(taken["effects"][1]["estimate"] * 300)
+    decision = experiments.get(f"/v1/experiments/{key}/decision").json()
+    assert (decision["verdict"], decision["arm"]) == ("ship", "push")
+
+
+def test_results_of_a_past_instant_know_no_later_look(experiments, experiment, split, respond, work, unique):
+    key = experiment()["key"]
+    arms = spread(unique, 800)
+    split(key, arms)
+    respond(*((customer, 2.5, {}) for customer in buyers(arms, {"nobody": 0.2, "mail": 0.4})))
+    work("experiments")
+    look(experiments, key, T0 + timedelta(days=7))
+    then = experiments.get(f"/v1/experiments/{key}/results", params={"as_of": str(T0 + timedelta(days=5))}).json()
+    (effect,) = then["metrics"][0]["effects"]
+    assert (then["look"], effect["sequential"], effect["p_value"]) == (None, None, None)
+    assert "arms_contradicted" not in {check["check"] for check in then["health"]}
+
+
+def test_a_stopped_confidence_sequence_ends_when_everybody_is_mature(
+    experiments, experiment, metric, respond, work, owner_engine, unique
+):
+    found = experiment(metrics={"primary": metric("orders")}, method="confidence_sequence", planned_size=2000)
+    key, arms = found["key"], {}
+    for n in range(200):
+        answer = experiments.post("/v1/assign", json={"customer_id": f"{unique}-{n:04d}", "experiments": [key]})
+        arms[f"{unique}-{n:04d}"] = answer.json()["assignments"][0]["arm"]
+    with owner_engine.begin() as connection:
+        connection.exec_driver_sql(
+            "update experiments.assignment set t0 = %s where experiment_id = %s", (T0, found["id"])
+        )
+    respond(*((customer, 1, {}) for customer in buyers(arms, {"nobody": 0.4, "mail": 0.4})))
+    work("experiments")
+    assert not look(experiments, key)["final"]
+    assert experiments.get(f"/v1/experiments/{key}/decision").json()["verdict"] == "keep_running"
+    experiments.post(f"/v1/experiments/{key}/stop")
+    assert look(experiments, key)["final"]
+    decision = experiments.get(f"/v1/experiments/{key}/decision").json()
+    assert (decision["verdict"], decision["reasons"][-1]) == ("stop", "The end is reached: no arm is shown better.")
+    assert experiments.post(f"/v1/experiments/{key}/looks").status_code == 200
+
+
+def test_a_fixed_horizon_waits_for_everybody_assigned_not_for_its_first_mature_cohort(
+    experiments, experiment, respond, work, unique
+):
+    key = experiment(method="fixed")["key"]
+    first, second = spread(f"{unique}-a", 800), spread(f"{unique}-b", 200)
+    recently = datetime.now(UTC) - timedelta(days=3)
+    split_in_waves(experiments, key, {**dict.fromkeys(first, T0), **dict.fromkeys(second, recently)}, first | second)
+    respond(*((customer, 1, {}) for customer in buyers(first, {"nobody": 0.2, "mail": 0.5})))
+    work("experiments")
+    (result,) = experiments.get(f"/v1/experiments/{key}/results").json()["metrics"]
+    (effect,) = result["effects"]
+    assert effect["p_value"] < 0.001
+    assert (result["ended"], effect["verdict"]) == (False, "not_shown")
+    assert experiments.get(f"/v1/experiments/{key}/decision").json()["verdict"] == "keep_running"
+
+
+def test_a_fixed_horizon_tests_money_on_a_frozen_list_by_replaying_the_draw(
+    experiments, experiment, metric, split, respond, work, unique
+):
+    revenue = metric("revenue", kind="revenue", currency="EUR")
+    key = experiment(metrics={"primary": revenue}, method="fixed")["key"]
+    arms = spread(unique, 1000)
+    split(key, arms)
+    amounts = np.random.default_rng(2).lognormal(2, 2, 1000).round(2)
+    chosen = buyers(arms, {"nobody": 0.25, "mail": 0.5})
+    respond(*((customer, 1, {"value": f"{amounts[n]}"}) for n, customer in enumerate(chosen)))
+    work("experiments")
+    (result,) = experiments.get(f"/v1/experiments/{key}/results").json()["metrics"]
+    (effect,) = result["effects"]
+    draws = effect["randomisation"]["draws"]
+    assert effect["p_value"] == effect["fixed"]["p_value"] == effect["randomisation"]["p_value"]
+    assert effect["p_value"] * (draws + 1) / 2 == pytest.approx(round(effect["p_value"] * (draws + 1) / 2))
+    assert effect["absolute"]["low"] == effect["fixed"]["low"]
+    assert result["ended"]
+
+
+def test_a_control_whose_customers_are_all_alike_is_compared(
+    experiments, experiment, metric, split, respond, work, unique
+):
+    counted = metric("counted", kind="count")
+    key = experiment(metrics={"primary": counted}, method="confidence_sequence", planned_size=2000)["key"]
+    arms = spread(unique, 200)
+    split(key, arms)
+    again = [customer for n, (customer, arm) in enumerate(arms.items()) if arm == "mail" and n % 4 == 1]
+    respond(*((customer, 1, {}) for customer in arms), *((customer, 2, {}) for customer in again))
+    work("experiments")
+    assert look(experiments, key)["effects"][0]["low"] is not None
+    (effect,) = experiments.get(f"/v1/experiments/{key}/results").json()["metrics"][0]["effects"]
+    assert effect["absolute"]["estimate"] == pytest.approx(0.5)
+    assert effect["sequential"]["low"] is not None
