@@ -9,7 +9,7 @@ import uuid_utils
 from fastapi import Depends, Request
 from psycopg import Connection, sql
 from sqlalchemy import Engine as Engine
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 from sqlmodel import Session
 
 from shared.settings import sqlalchemy_url
@@ -17,6 +17,10 @@ from shared.settings import sqlalchemy_url
 Db = Session
 Begin = Callable[[], AbstractContextManager[Db]]
 """Begins a transaction, which ends with the block."""
+
+PATIENCE = text("set local statement_timeout = '15min'; set local lock_timeout = '15min'")
+NO_PATIENCE = text("set local statement_timeout to default; set local lock_timeout to default")
+WHOLE_SETS = text("set local enable_nestloop = off")
 
 
 def connect(url: str, *, name: str, pool_size: int = 10) -> Engine:
@@ -49,6 +53,24 @@ def read_only(engine: Engine) -> Iterator[Db]:
     reading = engine.execution_options(postgresql_readonly=True, isolation_level="REPEATABLE READ")
     with Session(reading) as db, db.begin():
         yield db
+
+
+def be_patient(db: Db) -> None:
+    """Statements over whole populations, and waiting for them, may take their time until the end of the transaction."""
+    db.execute(PATIENCE)
+
+
+def be_as_quick_as_usual(db: Db) -> None:
+    """Take `be_patient` back: the role's own limits hold again."""
+    db.execute(NO_PATIENCE)
+
+
+def take_whole_sets(db: Db) -> None:
+    """Join whole sets until the end of the transaction, never row by row.
+
+    Values inside jsonb have no statistics: Postgres expects one customer, and would count all events anew for each.
+    """
+    db.execute(WHOLE_SETS)
 
 
 def _engine(request: Request) -> Engine:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from fastapi import Depends, Header, Request
 from pydantic import BaseModel, StringConstraints
 
-from shared.db import Db
+from shared.db import Db, be_as_quick_as_usual, be_patient
 from shared.errors import Conflict
 
 M = TypeVar("M", bound=BaseModel)
@@ -57,7 +57,10 @@ class Repeatable:
         digest = hashlib.sha256(body.model_dump_json().encode()).digest()
         place = {"caller": self._caller, "route": self._route, "key": self._key}
         db.execute(FORGET, {"before": now - KEPT_FOR, "caller": self._caller})
-        if db.execute(CLAIM, {**place, "digest": digest, "now": now}).one_or_none() is None:
+        be_patient(db)  # the first may be long work
+        claimed = db.execute(CLAIM, {**place, "digest": digest, "now": now}).one_or_none()
+        be_as_quick_as_usual(db)
+        if claimed is None:
             stored = db.execute(STORED, place).one()
             if stored.digest != digest:
                 raise Conflict("This Idempotency-Key came with another body before.")

@@ -43,14 +43,16 @@ def removed(target_list):
     return {step["step"]: step["removed"] for step in target_list["funnel"]}
 
 
-def event(engine, customer, days_ago, kind="sent", target_list=None):
+def event(engine, customer, days_ago, kind="sent", target_list=None, campaign=None):
     statement = sa.text("""
-        insert into feedback.event (customer_id, event_id, kind, occurred_at, received_at, batch_id, target_list)
-        values (:customer, cast(gen_random_uuid() as text), :kind, :at, :at, 0, :list)
+        insert into feedback.event (customer_id, event_id, kind, occurred_at, received_at, batch_id, target_list,
+                                    campaign)
+        values (:customer, cast(gen_random_uuid() as text), :kind, :at, :at, 0, :list, :campaign)
     """)
     at = datetime.now(UTC) - timedelta(days=days_ago)
     with engine.begin() as connection:
-        connection.execute(statement, {"customer": customer, "kind": kind, "list": target_list, "at": at})
+        row = {"customer": customer, "kind": kind, "list": target_list, "campaign": campaign, "at": at}
+        connection.execute(statement, row)
 
 
 def reasons(audience, list_id, customers):

@@ -3,11 +3,15 @@
 import csv
 import io
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 import sqlalchemy as sa
 
+from services.audience.actions import lists as actions
+from shared.contracts.targeting import NewTargetList
+from shared.db import transaction
 from tests.audience.targeting import build, members, reasons, wanted
 
 
@@ -88,6 +92,27 @@ def test_a_list_that_makes_no_sense_is_refused_at_its_field(audience, crowd, uni
     assert answer.status_code == 422
     assert pointer in {error["pointer"] for error in answer.json()["errors"]}
     assert audience.get("/v1/target-lists", params={"name": unique}).json()["items"] == []
+
+
+def test_a_build_of_the_same_name_is_waited_for_however_long_it_takes(
+    audience, crowd, unique, audience_engine, settings
+):
+    wish = NewTargetList.model_validate(wanted(crowd, unique))
+    impatient = sa.text("set local lock_timeout = '50ms'")
+
+    def build_too():
+        with transaction(audience_engine) as db:
+            db.execute(impatient)
+            actions.build(db, wish, settings)
+
+    with ThreadPoolExecutor(1) as other:
+        with transaction(audience_engine) as db:
+            actions.build(db, wish, settings)
+            second = other.submit(build_too)
+            with pytest.raises(TimeoutError):
+                second.result(timeout=0.5)
+        with pytest.raises(actions.NameTaken):
+            second.result()
 
 
 def test_what_is_said_beside_a_campaign_must_agree_with_it(audience, crowd, unique):

@@ -167,6 +167,32 @@ def test_what_was_sent_is_not_counted_beside_its_reservation(audience, crowd, un
     assert removed(third)["not fatigued"] == 1
 
 
+@pytest.mark.parametrize("named", ["list", "campaign"])
+@pytest.mark.parametrize(("kind", "contacts"), [("sent", 1), ("not_sent", 0)])
+def test_a_reservation_ends_when_the_tool_says_what_became_of_it(
+    audience, crowd, unique, owner_engine, named, kind, contacts
+):
+    campaign = {"key": unique, "name": "Spring", "channel": "email", "purpose": "marketing"}
+    assert audience.post("/v1/campaigns", json=campaign).status_code == 201
+    best = {"rank_by": {"attribute": "age"}, "limit": 1}
+    first = build(audience, crowd, f"{unique} first", campaign=unique, **best)
+    naming = {"target_list": first["id"]} if named == "list" else {"campaign": unique}
+    event(owner_engine, f"{unique}-19", days_ago=0, kind=kind, **naming)
+    for count in (1, 2):
+        capped = build(audience, crowd, f"{unique} {count}", dry_run=True, max_contacts={"count": count, "days": 7})
+        assert removed(capped)["not fatigued"] == (count <= contacts)
+
+
+def test_what_another_list_of_the_campaign_sent_ends_no_reservation(audience, crowd, unique, owner_engine):
+    campaign = {"key": unique, "name": "Spring", "channel": "email", "purpose": "marketing"}
+    assert audience.post("/v1/campaigns", json=campaign).status_code == 201
+    best = {"campaign": unique, "rank_by": {"attribute": "age"}, "limit": 1}
+    first, _ = (build(audience, crowd, f"{unique} {number}", **best) for number in (1, 2))
+    event(owner_engine, f"{unique}-19", days_ago=0, campaign=unique, target_list=first["id"])
+    capped = build(audience, crowd, f"{unique} capped", max_contacts={"count": 2, "days": 7})
+    assert removed(capped)["not fatigued"] == 1
+
+
 def test_a_service_message_bypasses_caps(audience, load, unique, owner_engine):
     consents = [{"channel": "email", "purpose": "service", "state": "granted", "source": "contract"}]
     load([person(unique, consents=consents)])

@@ -16,6 +16,7 @@ from sqlmodel import Session
 from shared import worker
 from shared.auth import create_key, list_keys, revoke_key
 from shared.db import transaction
+from shared.idempotency import Repeatable
 from shared.jobs import enqueue
 from shared.service import Service, make_context
 from shared.settings import Settings
@@ -86,6 +87,14 @@ def test_an_address_with_nul_is_refused(toy: httpx.Client) -> None:
     assert toy.get("/v1/things/fail/%00").status_code == 422
 
 
+def test_query_parameters_that_a_call_does_not_know_are_refused_by_name(toy: httpx.Client) -> None:
+    answer = toy.get("/v1/things", params={"limt": 2, "of": "all", "a/b": ""})
+    assert (answer.status_code, pointers(answer)) == (422, {"#query/limt", "#query/a~1b"})
+    assert "it knows cursor, limit, of" in answer.json()["errors"][0]["detail"]
+    assert toy.post("/v1/things?dry_run=true", json={"name": "a"}).status_code == 422
+    assert toy.get("/healthz?probe=1").status_code == 200
+
+
 def test_pages_hold_every_item_once(toy: httpx.Client) -> None:
     found, cursor = [], None
     while True:
@@ -120,6 +129,32 @@ def test_the_same_idempotency_key_gives_the_first_answer_again(toy: httpx.Client
     assert len({answer.json()["id"] for answer in answers}) == 1
     assert toy.post("/v1/things", json={"name": "b"}, headers=headers).status_code == 409
     assert toy.post("/v1/things", json={"name": "a"}).json()["id"] != answers[0].json()["id"]
+
+
+def test_a_repeat_waits_for_the_first_however_long_it_takes(audience_engine: sa.Engine, unique: str) -> None:
+    once, body = Repeatable("caller", "POST /v1/things", unique), toys.Thing(name="a")
+    limits = sa.text("select current_setting('lock_timeout'), current_setting('statement_timeout')")
+
+    def make(name: str) -> toys.Made:
+        with transaction(audience_engine) as db:
+            usual = db.execute(limits).one()
+            db.execute(sa.text("set local lock_timeout = '50ms'"))
+            made = once(db, body, lambda: toys.Made(id=unique, name=name), toys.Made)
+            assert db.execute(limits).one() == usual
+            if name == "first":
+                claimed.set()
+                go_on.wait(10)
+            return made
+
+    claimed, go_on = threading.Event(), threading.Event()
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(make, "first")
+        claimed.wait(10)
+        second = pool.submit(make, "second")
+        with pytest.raises(TimeoutError):
+            second.result(timeout=0.5)
+        go_on.set()
+        assert (first.result().name, second.result().name) == ("first", "first")
 
 
 def test_streams_are_counted_whole_gzipped_or_not(toy: httpx.Client) -> None:

@@ -6,7 +6,7 @@ from services.audience import catalogue as rules
 from services.audience.queries import attributes as queries
 from services.audience.queries import loading
 from shared.contracts.audience import AttributeDefinition, AttributeDetail, NewAttribute, Scalar
-from shared.db import Begin, Db
+from shared.db import Begin, Db, be_patient
 from shared.errors import Conflict, Invalid
 from shared.jobs import enqueue
 
@@ -48,7 +48,7 @@ def refresh_fill_values(begin: Begin) -> None:
     All is computed before the first of them is written, so that loads wait for the catalogue no longer than a commit.
     """
     with begin() as db:
-        loading.be_patient(db)
+        be_patient(db)
         methods = {name: one.supplement.method for name, one in queries.catalogue(db).items() if one.supplement}
         computed = [
             (name, method, queries.statistic(db, name, method))

@@ -13,13 +13,10 @@ from services.audience.funnel import Left
 from services.audience.permission import Scope
 from services.audience.queries.permission import HOLDING, REACHABLE
 from shared.contracts.targeting import MaxContacts, RankBy, Reference
-from shared.db import Db
+from shared.db import Db, be_patient, take_whole_sets
 
-PATIENCE = sa.text("set local statement_timeout = '15min'")
 ROOM = sa.text("set local work_mem = '128MB'")  # a million members are sorted in memory
 ONE_AT_A_TIME = sa.text("select pg_advisory_xact_lock(hashtext('audience.target_list'))")
-# Values inside jsonb have no statistics: Postgres expects one customer, and would count all events anew for each.
-WHOLE_SETS = sa.text("set local enable_nestloop = off")
 AS_IT_WAS = sa.text("set local enable_nestloop = on")
 MATCHED = sa.text('create temporary table matched (customer_id text collate "C" not null) on commit drop')
 STUDY_MATCHED = sa.text("analyze matched")
@@ -35,14 +32,25 @@ CONTACTS = """
             select r.customer_id
               from audience.list_member as r
               join audience.target_list as l on l.id = r.list_id
+              left join audience.campaign as k on l.campaign in (k.key, cast(k.id as text))
              where l.as_of >= :since and (l.released_at is not null or l.expires_at > :now)
                and not exists (select
                                  from published.feedback_events as e
-                                where e.customer_id = r.customer_id and e.kind = 'sent' and e.target_list = r.list_id)
+                                where e.customer_id = r.customer_id and e.kind in ('sent', 'not_sent')
+                                  and e.target_list = r.list_id)
+               and not exists (select
+                                 from published.feedback_events as e
+                                where e.customer_id = r.customer_id and e.kind in ('sent', 'not_sent')
+                                  and e.target_list is null and e.campaign in (k.key, cast(k.id as text))
+                                  and e.occurred_at >= l.as_of)
            ) as x
      group by x.customer_id
 """
-"""Contacts by customer: what was sent, and what other lists have reserved (members held out hold a place, too)."""
+"""Contacts by customer: what was sent, and what other lists have reserved (members held out hold a place, too).
+
+A reservation ends with the event that says what became of it, `sent` (counted in its place) or `not_sent`: it names the
+list or, after the list was frozen, its campaign.
+"""
 NO_CONTACTS = "select cast(null as text) as customer_id, 0 as contacts limit 0"
 
 SCREENED = """
@@ -190,10 +198,10 @@ class Frozen(NamedTuple):
 
 def match(db: Db, members: sa.Select[tuple[str]]) -> None:
     """Put the members of a segment aside."""
-    db.execute(PATIENCE)
+    be_patient(db)
     db.execute(ROOM)
     db.execute(MATCHED)
-    db.execute(WHOLE_SETS)
+    take_whole_sets(db)
     db.execute(sa.insert(matched).from_select(["customer_id"], members))
     db.execute(AS_IT_WAS)
     db.execute(STUDY_MATCHED)

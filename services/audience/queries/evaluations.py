@@ -23,11 +23,9 @@ from services.audience.segments.sql.tables import customer, event
 from services.audience.segments.tree import children, walk
 from shared.contracts.clauses import Clause, EventClause
 from shared.contracts.permissions import ConsentState
-from shared.db import Db
+from shared.db import Db, take_whole_sets
 from shared.errors import NotFound
 
-# Values inside jsonb have no statistics: Postgres expects one customer, and would count all events anew for each.
-WHOLE_SETS = sa.text("set local enable_nestloop = off")
 SAID_OF = sa.text(f"""
     select nullif(s.brand, '*') as brand, nullif(s.channel, '*') as channel, nullif(s.purpose, '*') as purpose,
            s.state, s.at, s.expires_at
@@ -69,7 +67,7 @@ def preview(db: Db, definition: Clause, as_of: datetime, catalogue: Catalogue, t
     try:
         with db.begin_nested():
             db.execute(LIMIT_TIME, {"ms": timeout_ms})
-            db.execute(WHOLE_SETS)
+            take_whole_sets(db)
             begun = perf_counter()
             rows = db.execute(asked.select).all()
             sql_ms = (perf_counter() - begun) * 1000
@@ -111,13 +109,13 @@ def members(db: Db, meant: Meant, after: str | None, limit: int) -> list[str]:
     ordered = sa.select(found.c.customer_id).order_by(found.c.customer_id).limit(limit)
     if after is not None:
         ordered = ordered.where(found.c.customer_id > after)
-    db.execute(WHOLE_SETS)
+    take_whole_sets(db)
     return [row.customer_id for row in db.execute(ordered)]
 
 
 def overlap(db: Db, definitions: list[Clause], as_of: datetime, catalogue: Catalogue) -> tuple[list[int], list[int]]:
     """(members of each definition, members that each but the first shares with the first)."""
-    db.execute(WHOLE_SETS)
+    take_whole_sets(db)
     figures = list(db.execute(overlap_select(definitions, as_of, catalogue)).one())
     return figures[: len(definitions)], figures[len(definitions) :]
 

@@ -13,7 +13,7 @@ from services.audience.queries.parameters import with_json
 from services.audience.tables import TargetListRow
 from shared.contracts.base import JsonValue
 from shared.contracts.targeting import FunnelStep, ListMember, ListState, MemberChange, NewTargetList, TargetList
-from shared.db import Db
+from shared.db import Db, be_patient
 from shared.errors import NotFound
 from shared.pages import PageRequest
 
@@ -94,6 +94,7 @@ class Difference(NamedTuple):
 
 def claim(db: Db, claimed: Claim) -> bool:
     """Take the list's name; a build of the same name that is under way is waited for. False when it is taken."""
+    be_patient(db)
     row = {**claimed._asdict(), **claimed.scope._asdict(), **claimed.new.model_dump(mode="json", include=AS_ASKED)}
     del row["new"], row["scope"]
     row["member_limit"] = row.pop("limit")

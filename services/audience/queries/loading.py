@@ -35,7 +35,6 @@ COPY_CONSENTS = """copy incoming_consent (customer_id, brand, channel, purpose, 
                                           expires_at) from stdin"""
 
 FILLED_AT_ONCE = 5000
-PATIENCE = sa.text("set local statement_timeout = '15min'")
 ALREADY_LOADED = sa.text("""
     select count(*)
       from incoming as i
@@ -233,11 +232,6 @@ def _write_consents(db: Db, by_customer: dict[str, Merged], now: datetime) -> No
     if consents:
         copy_rows(db, COPY_CONSENTS, consents)
         db.execute(INSERT_CONSENTS, {"now": now})
-
-
-def be_patient(db: Db) -> None:
-    """Statements over all customers may take their time, until the end of the transaction."""
-    db.execute(PATIENCE)
 
 
 def fill(db: Db, fills: dict[str, Scalar]) -> dict[str, int]:

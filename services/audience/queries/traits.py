@@ -12,11 +12,10 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from shared.contracts.audience import TraitsRow
-from shared.db import Db, copy_rows
+from shared.db import Db, be_patient, copy_rows
 
 STAGING = sa.text('create temporary table derived (customer_id text collate "C", traits jsonb) on commit drop')
 COPY = "copy derived (customer_id, traits) from stdin"
-PATIENCE = sa.text("set local statement_timeout = '15min'")
 PULLED = sa.text("""
     insert into derived (customer_id, traits)
     select s.customer_id,
@@ -84,7 +83,7 @@ def _dated(traits: dict[str, TraitsRow]) -> dict[str, object]:
 
 def pull(db: Db, source: str, run: UUID, now: datetime) -> Taken | None:
     """Take over what a model run published; None when nothing is published under that name."""
-    db.execute(PATIENCE)
+    be_patient(db)
     db.execute(STAGING)
     if not db.execute(PULLED, {"source": source, "run": run}).rowcount:  # type: ignore[attr-defined]
         return None
