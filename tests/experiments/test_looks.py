@@ -185,3 +185,23 @@ def test_a_control_whose_customers_are_all_alike_is_compared(
     (effect,) = experiments.get(f"/v1/experiments/{key}/results").json()["metrics"][0]["effects"]
     assert effect["absolute"]["estimate"] == pytest.approx(0.5)
     assert effect["sequential"]["low"] is not None
+
+
+def test_a_long_blast_is_looked_at_on_its_days_and_the_next_one_is_said(
+    experiments, experiment, metric, split, respond, work, unique
+):
+    long, short = metric("long", window_days=60), metric("short", window_days=6)
+    key = experiment(metrics={"primary": long, "secondary": [short]})["key"]
+    arms = spread(unique, 800)
+    split(key, arms)
+    respond(*((customer, 4.5, {}) for customer in buyers(arms, {"nobody": 0.2, "mail": 0.4})))
+    work("experiments")
+    fifth = look(experiments, key, T0 + timedelta(days=5))
+    assert [(effect["metric"], effect["look"]) for effect in fifth["effects"]] == [(long, 1), (short, 1)]
+    sixth = look(experiments, key, T0 + timedelta(days=6))
+    assert [(effect["look"], effect["final"]) for effect in sixth["effects"]] == [(1, False), (2, True)]
+    off = experiments.post(f"/v1/experiments/{key}/looks", json={"as_of": str(T0 + timedelta(days=7))})
+    assert (off.status_code, off.json()["type"]) == (409, "urn:attune:problem:nothing-to-see")
+    assert "day 9, which ends at 2026-03-11T09:00:00" in off.json()["detail"]
+    late = look(experiments, key, T0 + timedelta(days=61))
+    assert (late["day"], late["final"], [effect["look"] for effect in late["effects"]]) == (60, True, [3, 2])

@@ -67,6 +67,13 @@ def test_a_verdict_before_the_end_is_called_overstated_and_stands():
     assert [look.overstated for look in looks] == [True, True, False]
 
 
+@pytest.mark.parametrize(("early", "overstated"), [(False, False), (True, True)])
+def test_a_last_look_overstates_only_where_somebody_stopped_before_the_planned_end(early, overstated):
+    evidence = Evidence(halves(400, 520), Kind.PROPORTION, fraction=1.0, final=True, early=early)
+    found = decide(BLAST, [], evidence)
+    assert (found.decided, found.overstated) == (True, overstated)
+
+
 def test_sequential_p_values_never_rise_and_say_the_same_as_the_verdict():
     looks = blast([100, 160, 230, 300], [110, 210, 300, 380], [3, 6, 9, 14])
     p_values = [look.p_value for look in looks]
