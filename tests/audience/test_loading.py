@@ -289,8 +289,15 @@ def test_a_load_that_breaks_off_keeps_what_it_committed_and_says_so(audience, ca
     answer = audience.post("/v1/customers", content=lines, headers={"Content-Type": "application/x-ndjson"})
     assert answer.status_code == 413
     newest = audience.get("/v1/imports?limit=1").json()["items"][0]
-    assert (newest["state"], newest["rows"]) == ("failed", 0)
+    assert (newest["state"], newest["rows"], newest["new_customers"]) == ("failed", 5000, 5000)
     assert "longer than" in newest["problem"]
+    assert audience.get(f"/v1/customers/{unique}-4999").status_code == 200
+
+
+def test_rows_that_are_all_wrong_in_their_own_way_are_counted_within_bounds(load):
+    report = load({"customer_id": "c", "attributes": {f"nothing_{i}": 1}} for i in range(6000))
+    assert report["reasons"][0] == {"pointer": "", "detail": "other reasons (the rejects name them)", "rows": 1000}
+    assert len(report["reasons"]) == 100
 
 
 def test_an_empty_file_is_no_error_and_loads_nobody(load):

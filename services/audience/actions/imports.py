@@ -17,6 +17,8 @@ from shared.hashing import keyed_hash
 from shared.telemetry import log
 
 MOST_REASONS = 100
+DIFFERENT_REASONS = 5000  # kept while a load runs: every row may be wrong in a way of its own
+OTHER = FieldError("", "other reasons (the rejects name them)")
 ABANDONED_AFTER = timedelta(hours=24)
 
 
@@ -55,14 +57,10 @@ class Load:
 
     def _take(self, rows: Iterator[Numbered]) -> None:
         """Small loads are filled at once with what gaps are filled with; large ones may change that, at their end."""
-        chunks = in_chunks(rows)
-        chunk = next(chunks, [])
-        following = next(chunks, [])
-        changes = bool(following)
-        while chunk:
+        changes = False
+        for number, chunk in enumerate(in_chunks(rows), 1):
             with self._begin() as db:
-                changes |= self._write(db, chunk)
-            chunk, following = following, next(chunks, [])
+                changes |= self._write(db, chunk) or number > 1
         if changes:
             attributes.fill_gaps(self._begin)
             with self._begin() as db:
@@ -80,7 +78,10 @@ class Load:
         queries.insert_rejects(db, self._id, refused)
         self._rows += len(chunk)
         self._accepted += len(screened)
-        self._reasons.update(error for _, one in refused for error in set(one.errors))
+        for _, one in refused:
+            for error in set(one.errors):
+                known = error in self._reasons or len(self._reasons) < DIFFERENT_REASONS
+                self._reasons[error if known else OTHER] += 1
         queries.update(db, self._id, self._counts())
         awaited = attributes.awaiting_values(catalogue)
         return any(not awaited.isdisjoint(row.attributes) for row in screened)
