@@ -1,10 +1,15 @@
 """Whom contact moves, what a policy earns, and the page that shows it all."""
 
 from datetime import UTC, datetime
+from functools import partial
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
+from services.experiments.actions import reporting
+from shared.clients.audience import AudienceClient
+from shared.db import read_only
 from tests.conftest import KEY
 from tests.experiments.conftest import ARMS, T0
 
@@ -38,6 +43,7 @@ def learnt(audience, experiments, experiment, metric, target_list, respond, work
 def test_uplift_finds_the_feature_that_decides(experiments, learnt):
     found = experiments.get(f"/v1/experiments/{learnt}/uplift").json()
     assert found["winner"] is not None
+    assert "weighted by inverse probability" in found["definition"]  # as it is computed, not in general
     assert found["importances"][0]["feature"] == "age"
     assert found["grown_on"] + found["held_out"] == 2000
     assert len({each["learner"] for each in found["learners"]}) == 2
@@ -68,6 +74,38 @@ def test_profit_learnt_from_is_the_profit_of_the_results(experiments, learnt):
 def test_profit_has_no_price(experiments, learnt):
     answer = experiments.get(f"/v1/experiments/{learnt}/policy", params={"value": "2"})
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "#query/value")
+
+
+def test_what_was_learnt_is_learnt_again_only_from_other_data(experiments, learnt, owner_engine, respond, work):
+    address = f"/v1/experiments/{learnt}/uplift"
+    before = experiments.get(address).json()
+    forget = sa.text("""
+        update experiments.assignment as a set features = '{}'
+          from experiments.experiment as x
+         where x.key = :key and x.id = a.experiment_id
+     returning a.customer_id
+    """)
+    with owner_engine.begin() as connection:  # behind the product's back, to see who reads them again
+        customer = connection.execute(forget, {"key": learnt}).scalars().first()
+    work("experiments")
+    assert {**experiments.get(address).json(), "as_of": None} == {**before, "as_of": None}
+    respond((customer, 2, {"value": "5"}))
+    work("experiments")
+    assert experiments.get(address).json()["importances"] == []
+
+
+def test_the_page_counts_the_results_once(audience, experiments_engine, learnt):
+    counted = []
+
+    def seen(connection, cursor, statement, *rest):
+        counted.append("as mean_cube" in statement)
+
+    sa.event.listen(experiments_engine, "before_cursor_execute", seen)
+    try:
+        reporting.page(partial(read_only, experiments_engine), AudienceClient(audience), learnt)
+    finally:
+        sa.event.remove(experiments_engine, "before_cursor_execute", seen)
+    assert sum(counted) == 1
 
 
 def test_another_arm_or_metric_is_refused_at_the_parameter(experiments, learnt):

@@ -1,5 +1,6 @@
 """Everything about an experiment, for the page that people read."""
 
+from services.experiments import decision
 from services.experiments.actions import results, uplift
 from services.experiments.actions.assignments import Begin
 from services.experiments.queries import experiments
@@ -15,8 +16,8 @@ def page(begin: Begin, audience: AudienceClient, reference: str) -> str:
     """The report as HTML. It needs no audience: without it the list's funnel is left out. Raises `NotStarted`."""
     with begin() as db:
         experiment = experiments.experiment(db, reference)
-        found, decided = results.results(db, reference), results.decide(db, reference)
-        history = results.history(db, reference)
+        found, history = results.results(db, reference), results.history(db, reference)
+    decided = decision.decide(experiment, found)
     uplifts, policies = uplift.every_arm(begin, reference)
     return render(Report(experiment, found, decided, history, uplifts, policies, _funnel(audience, experiment)))
 

@@ -2,10 +2,13 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
+from uuid import UUID
 
+from services.experiments import counted
 from services.experiments.actions.assignments import Begin
 from services.experiments.figures import contact_cost
 from services.experiments.looking import number
+from services.experiments.memory import Memory
 from services.experiments.queries import experiments, outcomes
 from services.experiments.queries import people as queries
 from shared.contracts.experiments import Arm, Experiment, State
@@ -26,10 +29,7 @@ if TYPE_CHECKING:  # scikit-learn takes seconds to import: only who asks for upl
     from services.experiments.uplift import ArmUplift, Estimate, UpliftReadout
 
 MOST = 200_000  # customers that one readout learns from
-DEFINITION = (
-    "Qini: area between the per-capita curve and random order, ties averaged. AUUC: area under the per-capita gain "
-    "minus random. RATE: area under the targeting operator characteristic with weights 1/q. All on the held-out half."
-)
+READOUTS = 100  # kept in memory, some kilobytes each: they hold no customer
 
 
 class NotYet(Conflict):
@@ -49,14 +49,34 @@ class Question(NamedTuple):
     until: datetime
 
 
+class Known(NamedTuple):
+    """All that a readout depends on: designs do not change once they run, data are named by their version."""
+
+    experiment_id: UUID
+    metric_id: UUID
+    value: float | None
+    version: queries.Version
+
+
+LEARNT = Memory[Known, "UpliftReadout"](READOUTS)
+
+
 def asked(
     begin: Begin, reference: str, metric: str | None = None, arm: str | None = None, value: float | None = None
 ) -> tuple[Question, "UpliftReadout"]:
-    """The question, and what was learnt to answer it. Data are read first: learning holds no connection."""
+    """The question, and what was learnt to answer it, now or when the same was last known and asked.
+
+    Data are read first: learning holds no connection. Raises `NotYet` where nobody's window has closed.
+    """
     with begin() as db:
         found = question(db, reference, metric, arm, value)
-        people = read(db, found)
-    return found, learn(found, people)
+        seen = version(db, found)
+        known = Known(found.experiment.id, found.metric.id, value, seen)
+        learnt = LEARNT.get(known)
+        if learnt is not None:
+            return found, learnt
+        people = queries.people(db, found.experiment.id, found.metric.id, seen, MOST)
+    return found, LEARNT.answer(known, lambda: learn(found, people))
 
 
 def every_arm(begin: Begin, reference: str) -> tuple[list[Uplift], list[Policy]]:
@@ -89,16 +109,15 @@ def question(db: Db, reference: str, metric: str | None, arm: str | None, value:
     chosen = arms[0] if arm is None else next((each for each in arms if each.key == arm), None)
     if chosen is None:
         raise Invalid("There is no such arm to compare.", [FieldError("#query/arm", f"no such arm: {arm}")])
-    pending, now = outcomes.pending(db), datetime.now(UTC)
-    until = pending.moved_at - pending.usual_lag if pending else now
-    return Question(experiment, found, chosen, value, now, until)
+    now = datetime.now(UTC)
+    return Question(experiment, found, chosen, value, now, counted.until(outcomes.pending(db), now))
 
 
-def read(db: Db, asked: Question) -> queries.People:
+def version(db: Db, asked: Question) -> queries.Version:
     """The customers to learn from: mature ones of a closed metric. Raises `NotYet` where there are none."""
     closed = asked.metric.maturity is Maturity.CLOSED
     latest = asked.until - timedelta(days=asked.metric.window_days) if closed else asked.until
-    found = queries.people(db, asked.experiment.id, asked.metric.id, latest, MOST)
+    found = queries.version(db, asked.experiment.id, asked.metric.id, latest)
     if not found.customers:
         raise NotYet("No customer's window has closed yet.")
     return found
@@ -106,6 +125,8 @@ def read(db: Db, asked: Question) -> queries.People:
 
 def uplift(asked: Question, readout: "UpliftReadout") -> Uplift:
     """How well individual effects are ranked, and by which features."""
+    from services.experiments.uplift import DEFINITION
+
     found = _arm(asked, readout)
     return Uplift(
         experiment=asked.experiment.key,
@@ -159,7 +180,7 @@ def policy(asked: Question, readout: "UpliftReadout") -> Policy:
 
 
 def learn(asked: Question, people: queries.People) -> "UpliftReadout":
-    """Learn individual effects of every arm, on the metric that is asked about."""
+    """Learn individual effects of every arm, on the metric that is asked about; without the scores of customers."""
     import numpy as np
 
     from services.experiments.uplift import UpliftData, columns_of, evaluate
@@ -171,7 +192,7 @@ def learn(asked: Question, people: queries.People) -> "UpliftReadout":
     costs = np.array([contact_cost(arm) for arm in arms])
     net = asked.metric.kind is MetricKind.PROFIT  # of contacts, as in the results
     priced = not net and (asked.metric.kind in MONEY or asked.value is not None)
-    return evaluate(
+    found = evaluate(
         UpliftData(
             customers=np.array(people.customers),
             arms=got,
@@ -186,6 +207,8 @@ def learn(asked: Question, people: queries.People) -> "UpliftReadout":
             responded=counted != 0,
         )
     )
+    nobody = np.empty(0)
+    return found._replace(arms=tuple(arm._replace(scores=nobody) for arm in found.arms))
 
 
 def _arm(asked: Question, readout: "UpliftReadout") -> "ArmUplift":
