@@ -21,6 +21,7 @@ from shared.migrate import is_current
 from shared.pages import Page, Paged
 from shared.settings import Settings
 from shared.telemetry import configure_logging
+from shared.uploads import Uploads
 
 DOCUMENTED = (400, 401, 403, 404, 409, 413, 415, 422, 429, 503)
 
@@ -52,7 +53,7 @@ def create_app(service: Service, settings: Settings) -> FastAPI:
     )
     context = make_context(service, settings, "service")
     app.state.settings, app.state.engine, app.state.peers = settings, context.engine, context.peers
-    app.state.keys, app.state.service = auth.KeyRing(settings), service
+    app.state.keys, app.state.service, app.state.uploads = auth.KeyRing(settings), service, Uploads()
     problems.install(app)
     for router in (*service.routers, _jobs_router(service.name), _plain):
         app.include_router(router)
@@ -88,8 +89,8 @@ def links(request: Request) -> dict[str, str]:
 
 
 @_plain.get("/healthz")
-def healthz() -> dict[str, str]:
-    """The process is there."""
+async def healthz() -> dict[str, str]:
+    """The process is there. It waits for no thread: one that is only busy must not be killed for it."""
     return {"status": "ok"}
 
 

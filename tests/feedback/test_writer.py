@@ -3,16 +3,10 @@
 import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 
 import httpx
-import pytest
 import sqlalchemy as sa
 
-from services.feedback.actions.events import take_list
-from services.feedback.actions.intake import MOST_AT_ONCE, Intake, Source
-from shared.errors import Busy
-from shared.settings import Settings
 from tests.feedback.conftest import Make
 
 
@@ -57,13 +51,3 @@ def test_single_events_that_come_together_share_arrivals(
         arrivals, events = db.execute(sa.text(count), {"prefix": f"{unique}%"}).one()
     assert events == 640
     assert arrivals < 640
-
-
-def test_lists_past_the_places_are_told_to_come_again(feedback_engine: sa.Engine, settings: Settings) -> None:
-    intake = Intake(feedback_engine, settings)
-    with ExitStack() as places:
-        for _ in range(MOST_AT_ONCE):
-            places.enter_context(intake.place())
-        with pytest.raises(Busy):
-            take_list(intake, b"[]", Source("list", "test"))
-    assert take_list(intake, b"[]", Source("list", "test")).accepted == 0

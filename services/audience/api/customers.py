@@ -20,6 +20,7 @@ from shared.contracts.permissions import ContactPoint, ContactPointContent
 from shared.db import ReadTx, Tx
 from shared.errors import UnsupportedMediaType
 from shared.pages import Page, Paged
+from shared.uploads import takes_upload
 
 READ, WRITE = requires("audience:read"), requires("audience:write")
 router = APIRouter(prefix="/v1", tags=["customers"], route_class=StrictRoute, dependencies=[READ])
@@ -35,6 +36,7 @@ Change = Annotated[PortraitChange, Body(openapi_examples={"example": {"value": C
 
 
 @router.post("/customers", openapi_extra=BODY, dependencies=[WRITE])
+@takes_upload
 def load_customers(request: Request, begin: Begin, settings: SettingsOf) -> QualityReport:
     """Load customers in bulk: a JSON list (at most 1 MiB), NDJSON or CSV (streamed).
 
@@ -45,6 +47,7 @@ def load_customers(request: Request, begin: Begin, settings: SettingsOf) -> Qual
 
 
 @router.post("/imports", status_code=201, openapi_extra=BODY, dependencies=[WRITE])
+@takes_upload
 def create_import(
     request: Request,
     begin: Begin,

@@ -11,6 +11,7 @@ from shared.auth import requires
 from shared.bodies import StrictRoute
 from shared.contracts.audience import TraitsPull, TraitsPulled, TraitsReport, TraitsRow
 from shared.db import Tx
+from shared.uploads import takes_upload
 
 router = APIRouter(prefix="/v1", tags=["traits"], route_class=StrictRoute, dependencies=[requires("audience:write")])
 
@@ -19,6 +20,7 @@ PULL = {"source": "rfm", "run": "01958f3e-8f6a-7cc1-b1a4-6a2f6f3c9f10"}
 
 
 @router.post("/traits", openapi_extra=bulk_body(TraitsRow.model_json_schema(), ROW))
+@takes_upload
 def put_traits(request: Request, begin: Begin) -> TraitsReport:
     """Take in traits that a model outside derived: a JSON list or NDJSON. The newest `computed_at` of a trait stays.
 

@@ -42,6 +42,7 @@ from shared.db import EngineOf, read_only, transaction
 from shared.errors import UnsupportedMediaType
 from shared.jobs import enqueue
 from shared.service import ACCEPTED, accepted
+from shared.uploads import takes_upload
 
 router = APIRouter(
     prefix="/v1", tags=["assignments"], route_class=StrictRoute, dependencies=[requires("experiments:read")]
@@ -83,6 +84,7 @@ STREAMED: dict[int | str, dict[str, Any]] = {
     dependencies=WRITES,
     openapi_extra=BODIES,
 )
+@takes_upload
 def assign(
     key: Reference,
     request: Request,

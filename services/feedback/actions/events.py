@@ -20,33 +20,31 @@ class EventConflict(Conflict):
 
 
 def take_list(intake: Intake, body: bytes, source: Source) -> IngestReport:
-    """Take in a JSON list, all in one transaction. Raises `Unreadable`, `Busy`."""
+    """Take in a JSON list, all in one transaction. Raises `Unreadable`."""
     tally = Tally(source)
-    with intake.place():
-        try:
-            parsed = native.many(body)
-        except Unreadable as error:
-            intake.keep([_unreadable(body, error)], source)
-            raise
-        intake.take(parsed, source, tally)
+    try:
+        parsed = native.many(body)
+    except Unreadable as error:
+        intake.keep([_unreadable(body, error)], source)
+        raise
+    intake.take(parsed, source, tally)
     return tally.report()
 
 
 def take_file(intake: Intake, chunks: Iterator[Parsed], source: Source) -> IngestReport:
     """Take in a file, chunk by chunk, each in its own transaction.
 
-    Raises `Busy`, and `Unreadable` or `TooLarge` where the file breaks off; chunks before that are kept, and sending
-    the file again makes duplicates of them.
+    Raises `Unreadable` or `TooLarge` where the file breaks off; chunks before that are kept, and sending the file again
+    makes duplicates of them.
     """
     tally = Tally(source)
-    with intake.place():
-        try:
-            _write_behind(intake, chunks, source, tally)
-        except (Unreadable, TooLarge) as error:
-            intake.keep([_unreadable(b"", error)], source)
-            report = tally.report()
-            taken = f" {report.accepted} events before that were accepted; sending all again does no harm."
-            raise type(error)(error.detail + taken) from error
+    try:
+        _write_behind(intake, chunks, source, tally)
+    except (Unreadable, TooLarge) as error:
+        intake.keep([_unreadable(b"", error)], source)
+        report = tally.report()
+        taken = f" {report.accepted} events before that were accepted; sending all again does no harm."
+        raise type(error)(error.detail + taken) from error
     report = tally.report()
     log.info("file taken in", door=source.door, accepted=report.accepted, refused=report.refused)
     return report

@@ -1,9 +1,8 @@
 """What every request with events goes through: judged, written, counted, reported."""
 
-import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -17,11 +16,9 @@ from services.feedback.queries import rejects as reject_queries
 from services.feedback.writer import Received, Verdict
 from shared.contracts.feedback import Door, IngestReport, Reason, Rejected
 from shared.db import Db, Engine, new_id, transaction
-from shared.errors import Busy
 from shared.settings import Settings
 from shared.shared_commit import SharedCommit
 
-MOST_AT_ONCE = 64  # lists and files being taken in; more are told to come again
 MOST_TOLD = 10_000  # refusals that a report lists one by one
 
 ACCEPTED = prometheus.Counter("attune_events_accepted_total", "Events taken", ["door"])
@@ -89,18 +86,7 @@ class Intake:
         self.kinds = Kinds(engine)
         self._engine = engine
         self._settings = settings
-        self._places = threading.BoundedSemaphore(MOST_AT_ONCE)
         self.shared_commit: SharedCommit[Single, Verdict] = SharedCommit(self._write_together)
-
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """One of the places for lists and files. Raises `Busy` at once when none is free."""
-        if not self._places.acquire(blocking=False):
-            raise Busy("Too many requests with events are being taken in.")
-        try:
-            yield
-        finally:
-            self._places.release()
 
     def take(self, parsed: Parsed, source: Source, tally: Tally) -> None:
         """Keep one request's, or one chunk's, events and refusals in one transaction, and add them to the tally."""

@@ -20,8 +20,9 @@ from shared.contracts.feedback import Event, IngestReport, Kind, RecordedEvent
 from shared.db import ReadTx
 from shared.errors import TooLarge, Unreadable, UnsupportedMediaType
 from shared.pages import Page, Paged
+from shared.uploads import uploads_of
 
-router = APIRouter(prefix="/v1/events", tags=["events"])
+router = APIRouter(prefix="/v1/events", tags=["events"], route_class=bodies.StrictRoute)
 
 JSON = ("application/json", "")
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
@@ -76,16 +77,17 @@ async def take(request: Request, intake: IntakeOf) -> IngestReport:
     answers 200 with the verdict on every item, even if all are refused. Sending the same again changes nothing.
     """
     kind, request_id = bodies.media_type(request), request.scope["state"]["request_id"]
+    uploads = uploads_of(request)
     if kind in NDJSON:
-        return await run_in_threadpool(actions.take_file, intake, _lines(request), Source("ndjson", request_id))
+        return await uploads.run(actions.take_file, intake, _lines(request), Source("ndjson", request_id))
     if kind == CSV:
-        return await run_in_threadpool(actions.take_file, intake, _rows(intake, request), Source("csv", request_id))
+        return await uploads.run(actions.take_file, intake, _rows(intake, request), Source("csv", request_id))
     if kind not in JSON:
         raise UnsupportedMediaType("Events come as application/json, application/x-ndjson or text/csv.")
     body = await _body(request)
     if native.is_single(body):
         return await _take_one(intake, body, Source("one", request_id))
-    return await run_in_threadpool(actions.take_list, intake, body, Source("list", request_id))
+    return await uploads.run(actions.take_list, intake, body, Source("list", request_id))
 
 
 async def _take_one(intake: Intake, body: bytes, source: Source) -> IngestReport:
@@ -115,7 +117,7 @@ def list_events(
 async def _body(request: Request) -> bytes:
     """A JSON body of at most 1 MiB."""
     if request.headers.get("content-encoding", "identity").lower() != "identity":
-        return await run_in_threadpool(lambda: b"".join(bodies.stream(request, limit=bodies.JSON_LIMIT)))
+        return await uploads_of(request).run(lambda: b"".join(bodies.stream(request, limit=bodies.JSON_LIMIT)))
     body = bytearray()
     try:
         async for chunk in request.stream():
