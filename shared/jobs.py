@@ -117,6 +117,7 @@ class Jobs:
         self.service = service
         self.handlers: dict[str, Handler] = {}
         self.ticks: dict[str, tuple[str, Tick]] = {}
+        self.measures: list[Tick] = []
 
     def handles(self, kind: str) -> Callable[[Handler], Handler]:
         """Register the handler of a kind of job: `(context, arguments) -> result`."""
@@ -135,6 +136,11 @@ class Jobs:
             return tick
 
         return register
+
+    def measured(self, measure: Tick) -> Tick:
+        """Register what every worker looks at each few seconds, so that work that fails or waits is seen to."""
+        self.measures.append(measure)
+        return measure
 
     def run_ticks(self, context: JobContext) -> None:
         """Run all periodic work once, in the order of its registration."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
@@ -35,7 +36,7 @@ def run(jobs: Jobs, context: JobContext, url: str, port: int) -> None:
     _requeue_stalled(queue, jobs.service)
     server = _answer_health(context.settings.host, port)
     log.info("worker started", port=port)
-    asyncio.run(_work(queue, jobs.service, context))
+    asyncio.run(_work(queue, jobs, context))
     server.shutdown()
     log.info("worker stopped")
 
@@ -49,11 +50,14 @@ def _requeue_stalled(queue: App, service: str) -> None:
             await context.app.job_manager.retry_job(stalled, retry_at=datetime.now(UTC) - timedelta(seconds=1))
 
 
-async def _work(queue: App, service: str, context: JobContext) -> None:
-    pulse = asyncio.create_task(_pulse(service, context.engine))
+async def _work(queue: App, jobs: Jobs, context: JobContext) -> None:
+    looks = [
+        asyncio.create_task(_again_and_again("pulse", partial(_feel_pulse, jobs.service, context.engine))),
+        asyncio.create_task(_again_and_again("measures", partial(_measure, jobs, context))),
+    ]
     async with queue.open_async():
         await queue.run_worker_async(
-            queues=[service],
+            queues=[jobs.service],
             concurrency=context.settings.worker_concurrency,
             delete_jobs="successful",
             fetch_job_polling_interval=2.0,
@@ -61,26 +65,36 @@ async def _work(queue: App, service: str, context: JobContext) -> None:
             stalled_worker_timeout=STALLED_AFTER,
             shutdown_graceful_timeout=25.0,
         )
-    pulse.cancel()
+    for look in looks:
+        look.cancel()
 
 
-async def _pulse(service: str, engine: Engine) -> None:
-    """Look at the queue every few seconds, and note that this worker lives.
+async def _again_and_again(name: str, look: Callable[[], None]) -> None:
+    """Look every few seconds, in a thread of its own.
 
     Not a job in the queue: long jobs may take every place in this worker, and another worker may take the job.
     """
-    global _last_beat  # noqa: PLW0603
-    with ThreadPoolExecutor(1, "pulse") as own:
+    with ThreadPoolExecutor(1, name) as own:
         while True:
             try:
-                counts = await asyncio.get_running_loop().run_in_executor(own, depth, engine)
+                await asyncio.get_running_loop().run_in_executor(own, look)
             except SQLAlchemyError as error:
-                log.warning("queue not reached", error=type(error).__name__)
-            else:
-                _last_beat = time.monotonic()
-                for state, count in counts.items():
-                    QUEUE_DEPTH.labels(service, state).set(count)
+                log.warning("database not reached", look=name, error=type(error).__name__)
             await asyncio.sleep(PULSE)
+
+
+def _feel_pulse(service: str, engine: Engine) -> None:
+    """Look at the queue, and note that this worker lives."""
+    global _last_beat  # noqa: PLW0603
+    counts = depth(engine)
+    _last_beat = time.monotonic()
+    for state, count in counts.items():
+        QUEUE_DEPTH.labels(service, state).set(count)
+
+
+def _measure(jobs: Jobs, context: JobContext) -> None:
+    for measure in jobs.measures:
+        measure(context)
 
 
 def drain(jobs: Jobs, context: JobContext, url: str) -> None:

@@ -6,9 +6,10 @@ from services.audience.actions import attributes, consents, imports
 from services.audience.api import attributes as attributes_api
 from services.audience.api import campaigns, customers, lists, segments, traits
 from services.audience.api import consents as consents_api
-from shared.db import transaction
+from shared.db import read_only, transaction
 from shared.jobs import JobContext, Jobs
 from shared.service import Service
+from shared.telemetry import ARRIVAL_LAG, ARRIVAL_PENDING
 
 jobs = Jobs("audience")
 
@@ -18,6 +19,15 @@ def take_withdrawals(context: JobContext) -> None:
     """Make the withdrawals that feedback heard part of audience's own record."""
     with transaction(context.engine) as db:
         consents.take_withdrawals(db)
+
+
+@jobs.measured
+def measure_withdrawals(context: JobContext) -> None:
+    """How far audience's record is behind."""
+    with read_only(context.engine) as db:
+        batches, age = consents.waiting(db)
+    ARRIVAL_PENDING.labels("audience", consents.WITHDRAWALS).set(batches)
+    ARRIVAL_LAG.labels("audience", consents.WITHDRAWALS).set(age)
 
 
 @jobs.every("17 3 * * * 0")

@@ -28,11 +28,16 @@ def count_outcomes(context: JobContext) -> None:
     """Count again whom arrivals touched."""
     begin = partial(transaction, context.engine)
     touched = outcomes.tick(begin)
-    batches, age = outcomes.waiting(begin)
-    ARRIVAL_PENDING.labels("experiments", "outcomes").set(batches)
-    ARRIVAL_LAG.labels("experiments", "outcomes").set(age)
     if touched:
         log.info("outcomes counted", customers=touched)
+
+
+@jobs.measured
+def measure_arrivals(context: JobContext) -> None:
+    """How far counting is behind."""
+    batches, age = outcomes.waiting(partial(transaction, context.engine))
+    ARRIVAL_PENDING.labels("experiments", "outcomes").set(batches)
+    ARRIVAL_LAG.labels("experiments", "outcomes").set(age)
 
 
 @jobs.every("7 * * * * 0")

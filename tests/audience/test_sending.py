@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from services.audience import app
 from services.audience.migrations import versions
+from shared.jobs import JobContext
+from shared.telemetry import ARRIVAL_LAG, ARRIVAL_PENDING
 
 REACHABLE = {
     "contact_points": [{"channel": "email", "handle": "h"}],
@@ -65,6 +68,25 @@ def test_what_feedback_heard_is_in_force_before_audience_has_recorded_it(audienc
     )
     work("audience")
     assert len(audience.get(f"/v1/customers/{unique}/consents").json()["items"]) == 2
+
+
+def test_how_far_the_record_is_behind_is_measured_without_its_work(
+    unique, owner_engine, work, audience_engine, settings
+):
+    def behind():
+        app.measure_withdrawals(JobContext(audience_engine, settings, {}))
+        gauges = (ARRIVAL_PENDING, ARRIVAL_LAG)
+        return tuple(gauge.labels("audience", "withdrawals")._value.get() for gauge in gauges)
+
+    work("audience")
+    assert behind() == (0, 0)
+    for reason in ("unsubscribed", "bounced"):
+        withdraw(owner_engine, unique, reason, channel="email")
+        batches, age = behind()
+        assert (batches, age > 0) == (1, True)
+        work("audience")
+        assert behind() == (0, 0)
+    assert app.measure_withdrawals in app.jobs.measures
 
 
 def test_a_bounced_address_stays_bounced_until_another_one_comes(audience, load, unique, owner_engine, work):

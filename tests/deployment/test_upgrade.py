@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
@@ -40,7 +41,8 @@ def pulsed(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> bool:
     monkeypatch.setattr(worker, "PULSE", 0.1)
 
     async def watch() -> None:
-        await asyncio.wait_for(worker._pulse("audience", engine), timeout=1.0)
+        look = partial(worker._feel_pulse, "audience", engine)
+        await asyncio.wait_for(worker._again_and_again("pulse", look), timeout=1.0)
 
     with pytest.raises(TimeoutError):
         asyncio.run(watch())

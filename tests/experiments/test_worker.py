@@ -4,10 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.experiments import measures
+from services.experiments import jobs, measures
 from services.experiments.actions import looks, outcomes, watching
 from services.experiments.queries import outcomes as queries
 from shared.db import transaction
+from shared.jobs import JobContext
+from shared.telemetry import ARRIVAL_PENDING
 from tests.experiments.conftest import T0
 
 
@@ -48,6 +50,18 @@ def test_a_tick_that_dies_moves_nothing_and_the_next_one_counts_it_all(
     assert outcomes.tick(begin) >= 1
     assert outcomes_of(found["id"]) == {(f"{unique}-a", key): 1}
     assert outcomes.tick(begin) == 0
+
+
+def test_how_far_counting_is_behind_is_measured_without_its_work(respond, begin, experiments_engine, settings, unique):
+    def behind():
+        jobs.measure_arrivals(JobContext(experiments_engine, settings, {}))
+        return ARRIVAL_PENDING.labels("experiments", "outcomes")._value.get()
+
+    outcomes.tick(begin)
+    assert behind() == 0
+    respond((f"{unique}-a", 1, {}))
+    assert behind() == 1
+    assert jobs.measure_arrivals in jobs.jobs.measures
 
 
 def test_a_database_from_another_cluster_is_counted_from_the_beginning(

@@ -11,7 +11,7 @@ from services.audience.screening import faults
 from shared.contracts.permissions import Consent, ConsentStatement, NewSuppression, Suppression
 from shared.db import Db, new_id
 from shared.errors import FieldError, Invalid
-from shared.telemetry import ARRIVAL_LAG, ARRIVAL_PENDING, log
+from shared.telemetry import log
 
 WITHDRAWALS = "withdrawals"
 
@@ -37,11 +37,12 @@ def take_withdrawals(db: Db) -> None:
     taken = queries.take_withdrawals(db, read.low, read.high, datetime.now(UTC))
     if taken:  # an idle tick writes nothing
         arrivals.move(db, WITHDRAWALS, read)
-    batches, age = arrivals.waiting(db, read.high)
-    ARRIVAL_PENDING.labels("audience", WITHDRAWALS).set(batches)
-    ARRIVAL_LAG.labels("audience", WITHDRAWALS).set(age)
-    if taken:
         log.info("withdrawals recorded", count=taken)
+
+
+def waiting(db: Db) -> tuple[int, float]:
+    """Batches with withdrawals that are not on audience's own record yet, and the age of the oldest in seconds."""
+    return arrivals.waiting(db, arrivals.window(db, WITHDRAWALS).low)
 
 
 def suppress(db: Db, new: NewSuppression) -> Suppression:
