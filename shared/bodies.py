@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
 from shared.errors import FieldError, Invalid, TooLarge, Unreadable, UnsupportedMediaType
+from shared.parameters import known_to, refuse_unknown
 
 T = TypeVar("T")
 
@@ -106,13 +107,15 @@ class _StrictRequest(Request):
 
 
 class StrictRoute(APIRoute):
-    """A route whose JSON bodies are strict and at most 1 MiB; another media type is refused."""
+    """A route whose JSON bodies are strict and at most 1 MiB; other media types and unknown parameters are refused."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         inner = super().get_route_handler()
         reads_body = self.body_field is not None
+        known = known_to(self.dependant)
 
         async def handle(request: Request) -> Response:
+            refuse_unknown(request, known)
             strict = _StrictRequest(request.scope, request.receive)
             # Read here: what is raised inside FastAPI's own reading loses its meaning.
             if reads_body and await strict.body():

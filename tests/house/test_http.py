@@ -58,3 +58,14 @@ def test_every_operation_beside_the_open_doors_wants_a_key(request: pytest.Fixtu
                 address = path.replace("{", "").replace("}", "")
                 answer = httpx.request(method, f"{client.base_url}{address}", json={})
                 assert answer.status_code == 401, f"{method} {path}"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_no_operation_takes_a_query_parameter_it_does_not_know(request: pytest.FixtureRequest, service: str) -> None:
+    client: httpx.Client = request.getfixturevalue(service)
+    open_doors = {"/healthz", "/readyz", "/metrics"}
+    for path, operations in client.get("/openapi.json").json()["paths"].items():
+        for method in set(operations) if path not in open_doors else ():
+            answer = client.request(method, path.replace("{", "").replace("}", ""), params={"dimension": "country"})
+            assert answer.status_code == 422, f"{method} {path}"
+            assert "#query/dimension" in {error["pointer"] for error in answer.json()["errors"]}, f"{method} {path}"

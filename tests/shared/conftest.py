@@ -57,7 +57,7 @@ def count(request: Request, kind: str = "ndjson") -> dict[str, int]:
 
 
 @router.get("/fail/{how}")
-def fail(how: str) -> None:
+def fail(how: str, customer: str = "") -> None:
     raise {"conflict": errors.Conflict("no"), "busy": errors.Busy("later", 7), "bug": KeyError("secret@example.org")}[
         how
     ]

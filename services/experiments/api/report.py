@@ -8,11 +8,15 @@ from fastapi.responses import HTMLResponse
 
 from services.experiments.actions import reporting
 from shared.auth import requires
+from shared.bodies import StrictRoute
 from shared.clients.audience import AudienceDep
 from shared.db import EngineOf, read_only
 
 router = APIRouter(
-    prefix="/v1/experiments/{key}", tags=["results"], dependencies=[requires("experiments:read", basic=True)]
+    prefix="/v1/experiments/{key}",
+    tags=["results"],
+    route_class=StrictRoute,
+    dependencies=[requires("experiments:read", basic=True)],
 )
 Reference = Annotated[str, Path(max_length=100, description="the experiment's key or id")]
 POLICY = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:"}
