@@ -11,7 +11,7 @@ from services.experiments.figures import ByStratum, Values, contact_cost, kind_o
 from shared.contracts.experiments import Arm, Experiment, Method, Split
 from shared.contracts.metrics import Metric, MetricKind
 from shared.contracts.results import Design, LookEffect, Randomisation, Relative
-from shared.stats import correlated_looks, looks, moments, power, randomisation, small_sample
+from shared.stats import correlated_looks, looks, means, moments, randomisation, small_sample
 from shared.stats.correlated_looks import Products
 from shared.stats.interval import Interval
 from shared.stats.looks import Evidence, PastLook, Plan
@@ -109,7 +109,7 @@ def _plan(experiment: Experiment, contrast: Contrast, at: Moment, extras: Extras
         sizes = [round(experiment.planned_size * weight) for weight in weights]
     elif at.fraction > 0:
         sizes = [round(size / at.fraction) for size in sizes]
-    error = power.standard_error(extras.planned_variance, max(1, sizes[0]), max(1, sizes[1]))
+    error = means.standard_error(extras.planned_variance, max(1, sizes[0]), max(1, sizes[1]))
     return Plan(design, experiment.alpha, planned_standard_error=error)
 
 
@@ -147,18 +147,9 @@ def draw_of(experiment: Experiment, contrast: Contrast, values: Values) -> Draw:
         for name in names
     ]
     if experiment.split is Split.HASH:
-        blocks = [_together(blocks)]
+        blocks = [randomisation.together(blocks)]
     profit = contrast.metric.kind is MetricKind.PROFIT
     return Draw(blocks, shift=contact_cost(contrast.base) - contact_cost(contrast.arm) if profit else 0.0)
-
-
-def _together(blocks: Sequence[Block]) -> Block:
-    return Block(
-        sum(block.control_size for block in blocks),
-        sum(block.treatment_size for block in blocks),
-        np.concatenate([block.control for block in blocks] or [np.empty(0)]),
-        np.concatenate([block.treatment for block in blocks] or [np.empty(0)]),
-    )
 
 
 class Redealt(NamedTuple):

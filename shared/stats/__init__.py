@@ -19,7 +19,6 @@ module                 what it answers
 `looks`                the rule that turns looks into a verdict, used by services and simulations alike
 `sample_ratio`         do the arms have the sizes they should have
 `multiplicity`         Holm, Benjamini-Hochberg
-`power`                planned standard error
 =====================  =============================================================================
 
 Signatures::
@@ -40,6 +39,7 @@ Signatures::
     means.Difference(estimate, standard_error, skewness, degrees, control: Mean, treatment: Mean)
     means.Mean(estimate, standard_error)
     means.difference(strata) -> Difference                      # one stratum: Welch's; several: weighted by size
+    means.standard_error(variance, control_size, treatment_size) -> float        # planned
     means.fixed(difference, level=, method=) -> Interval        # fixed horizon
     means.relative(difference, critical) -> Interval            # treatment / control - 1; critical 1.96 or a bound
 
@@ -83,8 +83,6 @@ Signatures::
     sample_ratio.exact_counts(observed, expected) -> bool
 
     multiplicity.holm(p_values) / benjamini_hochberg(p_values) -> list[float]           # adjusted, nan stays nan
-
-    power.standard_error(variance, control_size, treatment_size) -> float
 
 How a look is made, by design (`looks.decide` does all of it, the caller brings figures):
 

@@ -11,7 +11,7 @@ from zlib import crc32
 
 import numpy as np
 
-from shared.stats import correlated_looks, looks, moments, power
+from shared.stats import correlated_looks, looks, means, moments
 from shared.stats.correlated_looks import Products
 from shared.stats.looks import Design, Evidence, Kind, PastLook, Plan
 from shared.stats.means import Stratum
@@ -192,7 +192,7 @@ def _planner(design: Design, campaign: Campaign) -> Callable[[Evidence], Plan]:
     def plan(evidence: Evidence) -> Plan:
         arms = [moments.merged(stratum[arm] for stratum in evidence.strata) for arm in (0, 1)]
         if not frozen and too_few(evidence.kind, *arms) is None:
-            frozen.append(power.standard_error(arms[0].variance, control, campaign.customers - control))
+            frozen.append(means.standard_error(arms[0].variance, control, campaign.customers - control))
         return Plan(design, ALPHA, planned_standard_error=frozen[0] if frozen else nan)
 
     return plan

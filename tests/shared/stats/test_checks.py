@@ -1,4 +1,4 @@
-"""Sample ratio, multiplicity, power and the small-and-skewed rule."""
+"""Sample ratio, multiplicity and the small-and-skewed rule."""
 
 import math
 
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from shared.stats import multiplicity, power, sample_ratio, small_sample
+from shared.stats import multiplicity, sample_ratio, small_sample
 from shared.stats.moments import of_successes, of_values
 from shared.stats.small_sample import Kind
 
@@ -97,12 +97,6 @@ def test_a_test_without_an_answer_stays_without_one_and_still_counts_in_the_fami
 def test_an_impossible_p_value_is_refused():
     with pytest.raises(ValueError, match="p-value"):
         multiplicity.holm([1.2])
-
-
-@pytest.mark.parametrize(("variance", "sizes"), [(1.0, (0, 5)), (-1.0, (5, 5)), (float("nan"), (5, 5))])
-def test_a_plan_without_customers_or_variance_is_refused(variance, sizes):
-    with pytest.raises(ValueError, match="variance"):
-        power.standard_error(variance, *sizes)
 
 
 @pytest.mark.parametrize(

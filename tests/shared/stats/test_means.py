@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from shared.stats.interval import Interval
-from shared.stats.means import Difference, Mean, Stratum, difference, fixed, relative
+from shared.stats.means import Difference, Mean, Stratum, difference, fixed, relative, standard_error
 from shared.stats.moments import Moments, of_successes, of_values
 
 arms = st.lists(st.floats(-1000, 1000).map(lambda x: round(x, 2)), min_size=3, max_size=30).filter(
@@ -114,6 +114,12 @@ def test_without_two_customers_or_any_spread_there_is_a_reason_and_no_interval(c
     assert math.isnan(found.low)
     assert math.isnan(found.p_value)
     assert found.reason
+
+
+@pytest.mark.parametrize(("variance", "sizes"), [(1.0, (0, 5)), (-1.0, (5, 5)), (float("nan"), (5, 5))])
+def test_a_plan_without_customers_or_variance_is_refused(variance, sizes):
+    with pytest.raises(ValueError, match="variance"):
+        standard_error(variance, *sizes)
 
 
 def ratio(control: Mean, treatment: Mean, **further):

@@ -11,7 +11,7 @@ from scipy import stats as scipy_stats
 
 from shared.stats.means import Stratum, difference
 from shared.stats.moments import of_values
-from shared.stats.randomisation import Block, Draw, compare
+from shared.stats.randomisation import Block, Draw, compare, together
 
 
 def block(control, treatment) -> Block:
@@ -162,6 +162,14 @@ def test_a_block_with_one_customer_in_an_arm_is_put_together_with_others():
     found = compare(Draw([block([1.0], [3.0, 4.0, 0.0]), block(CONTROL, TREATMENT)]), seed=1)
     assert math.isfinite(found.p_value)
     assert found.estimate == pytest.approx(np.mean([*TREATMENT, 3, 4, 0]) - np.mean([*CONTROL, 1]))
+
+
+def test_blocks_put_together_hold_everybody_and_no_blocks_nobody():
+    found = together([block([1.0], [3.0, 4.0]), Block(5, 6, np.array([2.0]), np.array([]))])
+    assert (found.control_size, found.treatment_size) == (6, 8)
+    assert (found.control.tolist(), found.treatment.tolist()) == ([1, 2], [3, 4])
+    nobody = together([])
+    assert (nobody.control_size, nobody.control.size, nobody.treatment.size) == (0, 0, 0)
 
 
 def test_without_any_spread_there_is_no_answer():
