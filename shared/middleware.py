@@ -63,7 +63,7 @@ class Observed:
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         # Only templates become labels: addresses hold customers' ids and have no end.
-        route = getattr(scope.get("route"), "path", "unmatched")
+        route = getattr(scope.get("route"), "path_format", "unmatched")
         REQUESTS.labels(self._service, scope["method"], route, str(status)).inc()
         DURATION.labels(self._service, scope["method"], route).observe(seconds)
         if scope["path"] not in _QUIET:

@@ -51,9 +51,9 @@ service = Service(
     description="Know: who is there, who may be contacted, who is meant.",
     version="0.1.0",
     routers=(
+        consents_api.router,  # before the customers, whose ids take all that is left of a path
         customers.router,
         attributes_api.router,
-        consents_api.router,
         traits.router,
         segments.router,
         campaigns.router,

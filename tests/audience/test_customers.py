@@ -6,6 +6,8 @@ from urllib.parse import quote
 import pytest
 import sqlalchemy as sa
 
+from tests.audience.targeting import build, person, segment_of
+
 MODEL = {"computed_at": "2024-02-01T00:00:00Z", "model": "m:1"}
 
 
@@ -66,6 +68,27 @@ def test_ids_may_hold_anything_but_nul(audience, catalogue, unique):
     strange = f"{unique} é日本😀'\"\\%;--"
     assert audience.put(f"/v1/customers/{quote(strange, safe='')}", json={}).json()["customer_id"] == strange
     assert audience.get("/v1/customers/a%00b").status_code == 422
+
+
+@pytest.mark.parametrize("form", ["{0}/b", "/{0}//", "{0}/consent/b", "{0}%2Fb\n/.", "{0}/contact-points/"])
+def test_a_customer_whose_id_has_slashes_is_read_and_changed_like_any_other(audience, load, unique, form):
+    customer = form.format(unique)
+    path = f"/v1/customers/{quote(customer, safe='')}"
+    load([person(customer, attributes={"age": 30, "crowd": unique})])
+    assert audience.get(path).json()["customer_id"] == customer
+    assert audience.patch(path, json={"attributes": {"age": 31}}).json()["attributes"]["age"] == 31
+    assert audience.put(path, json={"attributes": {"crowd": unique}}).json()["attributes"] == {"crowd": unique}
+    point = audience.put(f"{path}/contact-points/push", json={"handle": "device-1"})
+    assert point.json()["channel"] == "push"
+    refusal = {"state": "withdrawn", "source": "telephone"}
+    assert audience.put(f"{path}/consents/push", json=refusal).json()["customer_id"] == customer
+    assert {one["channel"] for one in audience.get(f"{path}/consents").json()["items"]} == {"email", "push"}
+    segment = segment_of(audience, unique, {"attribute": "crowd", "is": "exists"})
+    explained = audience.get(f"/v1/segments/{segment}/explain/{quote(customer, safe='')}").json()
+    assert (explained["customer_id"], explained["member"]) == (customer, True)
+    built = build(audience, segment, unique)
+    member = audience.get(f"/v1/target-lists/{built['id']}/members/{quote(customer, safe='')}").json()
+    assert member["customer_id"] == customer
 
 
 def test_a_contact_point_is_what_was_said_last(audience, load, unique):

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Path, Request
 from pydantic import StringConstraints
+from starlette.convertors import Convertor, register_url_convertor
 
 from shared.bodies import JSON_LIMIT, STREAM_LIMIT, media_type, stream
 from shared.contracts.base import CustomerId
@@ -42,6 +43,26 @@ SettingsOf = Annotated[Settings, Depends(_settings)]
 Begin = Annotated[Callable[[], AbstractContextManager[Db]], Depends(_begin)]
 BeginReading = Annotated[Callable[[], AbstractContextManager[Db]], Depends(_begin_reading)]
 CustomerPath = Annotated[CustomerId, Path()]
+
+
+class _AnyId(Convertor[str]):
+    """A customer's id in a path, which may hold slashes (`%2F`).
+
+    It takes all that is left of the path: calls about something of a customer (`…/consents`) are registered before the
+    calls about the customer, and win where an id looks like one of them.
+    """
+
+    regex = "(?s:.+)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("any_id", _AnyId())
+
 Reference = Annotated[str, StringConstraints(min_length=1, max_length=100), Path(description="Key or id")]
 
 

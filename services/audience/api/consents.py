@@ -35,7 +35,7 @@ DO_NOT_CONTACT = {"customer_id": "c-42", "channel": "email", "reason": "asked by
 CHECK = {"channel": "email", "purpose": "marketing", "customer_ids": ["c-42"]}
 
 
-@router.put("/customers/{customer_id}/consents/{channel}", dependencies=[WRITE])
+@router.put("/customers/{customer_id:any_id}/consents/{channel}", dependencies=[WRITE])
 def put_consent(
     customer_id: CustomerPath,
     channel: Channel,
@@ -46,7 +46,7 @@ def put_consent(
     return actions.state(db, customer_id, channel, statement)
 
 
-@router.get("/customers/{customer_id}/consents")
+@router.get("/customers/{customer_id:any_id}/consents")
 def list_consents(customer_id: CustomerPath, db: ReadTx, page: Paged) -> Page[Consent]:
     """Everything that was ever stated about permission, newest first."""
     customers.portrait(db, customer_id)

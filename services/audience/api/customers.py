@@ -92,28 +92,10 @@ def list_customers(db: ReadTx, page: Paged) -> Page[Portrait]:
     return page.answer(queries.portraits(db, page), lambda one: [one.customer_id])
 
 
-@router.get("/customers/{customer_id}")
-def get_customer(customer_id: CustomerPath, db: ReadTx) -> Portrait:
-    """All that is known of one customer."""
-    return queries.portrait(db, customer_id)
-
-
-@router.put("/customers/{customer_id}", dependencies=[WRITE])
-def put_customer(customer_id: CustomerPath, change: Change, db: Tx, settings: SettingsOf) -> Portrait:
-    """Make a customer known, with exactly these attributes. Consents and contact points are added, traits stay."""
-    return actions.replace(db, customer_id, change, settings.secret)
-
-
-@router.patch("/customers/{customer_id}", dependencies=[WRITE])
-def patch_customer(customer_id: CustomerPath, change: Change, db: Tx, settings: SettingsOf) -> Portrait:
-    """Add to what is known of a customer: a missing attribute is kept, null deletes."""
-    return actions.merge(db, customer_id, change, settings.secret)
-
-
 POINT: dict[str, Any] = {"handle": "crm:8812", "status": "active"}
 
 
-@router.put("/customers/{customer_id}/contact-points/{channel}", dependencies=[WRITE])
+@router.put("/customers/{customer_id:any_id}/contact-points/{channel}", dependencies=[WRITE])
 def put_contact_point(
     customer_id: CustomerPath,
     channel: Key,
@@ -122,3 +104,21 @@ def put_contact_point(
 ) -> ContactPoint:
     """Say how a customer is reached on a channel: by the sending tool's own handle, or a keyed hash of the address."""
     return actions.put_contact_point(db, customer_id, channel, content)
+
+
+@router.get("/customers/{customer_id:any_id}")
+def get_customer(customer_id: CustomerPath, db: ReadTx) -> Portrait:
+    """All that is known of one customer."""
+    return queries.portrait(db, customer_id)
+
+
+@router.put("/customers/{customer_id:any_id}", dependencies=[WRITE])
+def put_customer(customer_id: CustomerPath, change: Change, db: Tx, settings: SettingsOf) -> Portrait:
+    """Make a customer known, with exactly these attributes. Consents and contact points are added, traits stay."""
+    return actions.replace(db, customer_id, change, settings.secret)
+
+
+@router.patch("/customers/{customer_id:any_id}", dependencies=[WRITE])
+def patch_customer(customer_id: CustomerPath, change: Change, db: Tx, settings: SettingsOf) -> Portrait:
+    """Add to what is known of a customer: a missing attribute is kept, null deletes."""
+    return actions.merge(db, customer_id, change, settings.secret)

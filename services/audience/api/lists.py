@@ -110,7 +110,7 @@ def _cells(member: ListMember) -> list[object]:
     return [member.customer_id, member.rank, member.stratum, str(member.held_out).lower(), features]
 
 
-@router.get("/{list_id}/members/{customer_id}")
+@router.get("/{list_id}/members/{customer_id:any_id}")
 def get_member(list_id: UUID, customer_id: CustomerPath, db: ReadTx) -> ListMember:
     """Whether and how a customer is on the list."""
     return queries.member(db, list_id, customer_id)

@@ -125,7 +125,7 @@ def list_members(
     return ndjson_answer(everyone)
 
 
-@router.get("/segments/{reference}/explain/{customer_id}")
+@router.get("/segments/{reference}/explain/{customer_id:any_id}")
 def explain_membership(reference: Reference, customer_id: CustomerPath, db: ReadTx, as_of: AsOf = None) -> Explanation:
     """Why a customer is, or is not, in the segment: a verdict on every clause with what was found."""
     return actions.explain(db, reference, customer_id, as_of or datetime.now(UTC))
