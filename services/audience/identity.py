@@ -3,12 +3,11 @@
 import re
 import unicodedata
 
+from shared.contact_data import PHONE, PHONE_MARKS
+from shared.contact_data import holds_contact_data as holds_contact_data
 from shared.hashing import keyed_hash
 
 _EMAIL = re.compile(r"^[^\s@<>,;\"]+@[^\s@<>,;\"]+\.[^\s@<>,;\".]{2,}$")
-_EMAIL_INSIDE = re.compile(r"[^\s@<>,;\"]+@[^\s@<>,;\"]+\.[^\s@<>,;\".]{2,}")
-_PHONE_MARKS = re.compile(r"[\s().\-/]+")
-_PHONE = re.compile(r"^(?:\+|00)([1-9][0-9]{7,14})$", re.ASCII)
 
 CHANNELS = {"email": ("email",), "phone": ("sms", "phone")}
 """The channels that an address opens."""
@@ -27,7 +26,7 @@ def normalised_phone(number: str) -> str:
 
     A national number is refused: without its country it would be another person's elsewhere.
     """
-    found = _PHONE.match(_PHONE_MARKS.sub("", unicodedata.normalize("NFKC", number)))
+    found = PHONE.match(PHONE_MARKS.sub("", unicodedata.normalize("NFKC", number)))
     if found is None:
         raise ValueError("is not a telephone number that begins with + and its country")
     return f"+{found.group(1)}"
@@ -39,14 +38,3 @@ NORMALISED = {"email": normalised_email, "phone": normalised_phone}
 def address_hash(secret: str, kind: str, address: str) -> bytes:
     """The keyed hash (32 bytes) of an address of `kind` email or phone. Raises ValueError for what is none."""
     return keyed_hash(secret, f"{kind}:{NORMALISED[kind](address)}")
-
-
-def holds_contact_data(text: str) -> bool:
-    """Whether a text has an e-mail address in it, or is a telephone number in international form."""
-    if "@" in text and _EMAIL_INSIDE.search(text):
-        return True
-    return text.lstrip()[:1] in ("+", "0", "(", "＋") and _is_phone(text)
-
-
-def _is_phone(text: str) -> bool:
-    return len(text) <= 40 and _PHONE.match(_PHONE_MARKS.sub("", unicodedata.normalize("NFKC", text))) is not None

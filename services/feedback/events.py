@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
+from shared.contact_data import holds_contact_data
 from shared.contracts.base import EARLIEST
 from shared.contracts.feedback import Event, KindRule, NewKind, PropertyRule
 from shared.contracts.kinds import TEXT
@@ -36,6 +37,8 @@ def problems(event: Event, registry: Registry, received_at: datetime) -> list[Fi
     if rule is None:
         return [FieldError("/kind", f"the kind {event.kind} is not declared")]
     found = []
+    if holds_contact_data(event.customer_id):
+        found.append(FieldError("/customer_id", "must be your own id, not an e-mail address or telephone number"))
     if event.occurred_at > received_at + AHEAD:
         found.append(FieldError("/occurred_at", "lies more than 24 hours in the future"))
     for name in rule.required:

@@ -51,6 +51,34 @@ def test_a_row_of_a_file_keeps_its_id_over_the_retry(feedback: httpx.Client, uni
     assert feedback.post("/v1/events", content=body, headers=header).json()["duplicates"] == 1
 
 
+def test_rows_of_a_file_with_properties_can_be_tried_again_and_take_the_types_declared_since(
+    feedback: httpx.Client, unique: str
+) -> None:
+    header = {"Content-Type": "text/csv"}
+    row = f"{unique},{unique},k{unique},2024-05-01T12:00:00Z,3"
+    body = f"event_id,customer_id,kind,occurred_at,properties.rooms\n{row}\n"
+    assert feedback.post("/v1/events", content=body, headers=header).json()["refused"] == 1
+    reject = newest(feedback, door="csv")
+    rule = {"properties": {"rooms": {"type": "number", "required": True}}}
+    assert feedback.put(f"/v1/kinds/k{unique}", json=rule).status_code == 200
+    wanted = {"rejects": [{"id": reject["id"]}]}
+    answer = feedback.post("/v1/rejects:retry", json=wanted)
+    assert (answer.status_code, answer.json().get("accepted")) == (200, 1), answer.text
+    (kept,) = feedback.get("/v1/events", params={"customer_id": unique}).json()["items"]
+    assert kept["properties"] == {"rooms": 3}
+    changed = body.replace(",3", ",4")
+    assert feedback.post("/v1/events", content=changed, headers=header).json()["conflicts"] == 1
+    conflict = newest(feedback, door="csv", code="conflict")
+    assert feedback.post("/v1/rejects:retry", json={"rejects": [{"id": conflict["id"]}]}).json()["conflicts"] == 1
+
+
+def test_a_file_that_could_not_be_read_is_refused_again_when_it_is_tried_again(feedback: httpx.Client) -> None:
+    assert feedback.post("/v1/events", content="a,a\n1,2\n", headers={"Content-Type": "text/csv"}).status_code == 400
+    reject = newest(feedback, door="csv", code="unreadable")
+    answer = feedback.post("/v1/rejects:retry", json={"rejects": [{"id": reject["id"]}]})
+    assert (answer.status_code, answer.json()["refused"]) == (200, 1)
+
+
 def test_unknown_rejects_are_pointed_at(feedback: httpx.Client) -> None:
     missing = "0190a0a0-0000-7000-8000-000000000000"
     answer = feedback.post("/v1/rejects:retry", json={"rejects": [{"id": missing}]})
@@ -85,6 +113,41 @@ def test_the_same_value_is_recognised_by_its_hash_and_long_items_are_cut() -> No
     assert json.loads(one.raw)["a"] == json.loads(two.raw)["a"]
     long = rejects.kept(b"x" * 1_000_000, SECRET)
     assert (len(long.raw), long.whole) == (rejects.RAW_LIMIT, False)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        '{"customer_id": "c", "name": "Ada Lovelace", "city": "London"',
+        '{"properties": {"first_name": "Ada", "phone": 02079460000, "address": {"street": "Ada", "zip": "London"}}',
+        "{'name': 'Ada', 'city': 'London'}",
+        "{name: Ada Lovelace, city: London}",
+        '{"name": "Ada \\" Lovelace", "x": }',
+        '{"name": "Ada", "name": null}',
+        json.dumps({"filling": "x" * 20_000, "name": "Ada"}),
+        json.dumps({"name": "Ada", "filling": "x" * 20_000}),
+        json.dumps({"name": "Ada", "filling": "x" * 20_000})[:-1],
+        '{"name": "' + "Ada " * 10_000,
+    ],
+)
+def test_personal_fields_are_hashed_also_where_an_item_is_broken_or_long(raw: str) -> None:
+    found = rejects.kept(raw.encode(), SECRET)
+    for personal in (b"Ada", b"Lovelace", b"London", b"0207"):
+        assert personal not in found.raw
+    assert not found.whole
+    assert len(found.raw) <= rejects.RAW_LIMIT
+
+
+def test_what_is_broken_and_not_personal_is_kept_to_be_mended() -> None:
+    raw = b'{"event_id": "e-1", "kind": "order", "value": 12.5.0}'
+    assert rejects.kept(raw, SECRET) == (raw, True)
+
+
+def test_a_name_that_is_an_address_is_not_pointed_out(feedback: httpx.Client, event: Make, unique: str) -> None:
+    sent = event() | {f"{unique}@example.org": "x"}
+    refused = feedback.post("/v1/events", json=sent)
+    assert refused.json()["errors"][0]["pointer"] == "/(hidden name)"
+    assert newest(feedback)["pointer"] == "/(hidden name)"
 
 
 @pytest.mark.parametrize("name", ["order", "unsubscribed"])

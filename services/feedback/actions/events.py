@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from services.feedback.actions.intake import REJECTED, Intake, Source, Tally
 from services.feedback.doors import Parsed, Refusal, native
 from services.feedback.events import identified, problems
+from services.feedback.personal import without_contact_data
 from services.feedback.writer import Verdict
 from shared.contracts.feedback import Event, IngestReport
 from shared.errors import Conflict, DomainError, FieldError, Invalid, TooLarge, Unreadable
@@ -71,7 +72,7 @@ def plain_one(intake: Intake, body: bytes) -> Event | None:
     if isinstance(event, list) or not intake.kinds.knows([event.kind]):
         return None
     found = problems(event, intake.kinds.registry(), datetime.now(UTC))
-    return None if found else identified(event, None)
+    return None if found else identified(without_contact_data(event, intake.secret), None)
 
 
 def look_at_one(intake: Intake, body: bytes, source: Source) -> Event:
@@ -86,7 +87,7 @@ def look_at_one(intake: Intake, body: bytes, source: Source) -> Event:
     else:
         found = problems(event, intake.kinds.registry([event.kind]), datetime.now(UTC))
         if not found:
-            return identified(event, None)
+            return identified(without_contact_data(event, intake.secret), None)
     _refuse(intake, body, found, source)
     raise Invalid("The event is refused.", found)
 

@@ -12,6 +12,7 @@ from services.feedback import rejects, writer
 from services.feedback.actions.kinds import Kinds
 from services.feedback.doors import Item, Parsed, Refusal
 from services.feedback.events import Registry, identified, problems
+from services.feedback.personal import without_contact_data
 from services.feedback.queries import rejects as reject_queries
 from services.feedback.writer import Received, Verdict
 from shared.contracts.feedback import Door, IngestReport, Reason, Rejected
@@ -86,22 +87,23 @@ class Intake:
         self.kinds = Kinds(engine)
         self._engine = engine
         self._settings = settings
+        self.secret = settings.secret
         self.shared_commit: SharedCommit[Single, Verdict] = SharedCommit(self._write_together)
 
     def take(self, parsed: Parsed, source: Source, tally: Tally) -> None:
         """Keep one request's, or one chunk's, events and refusals in one transaction, and add them to the tally."""
-        received = self.received()
-        judged = judge(parsed, self.kinds.registry([item.event.kind for item in parsed.items]), received.at)
+        received, registry = self.received(), self.kinds.registry([item.event.kind for item in parsed.items])
+        judged = judge(parsed, registry, received.at, self.secret)
         with self.transaction() as db:
             verdicts = writer.write(db, judged.items, received)
             refusals = [*judged.refusals, *conflicts(judged.items, verdicts)]
-            keep_refusals(db, refusals, source, received.at, self._settings.secret)
+            keep_refusals(db, refusals, source, received.at, self.secret)
         tally.add(verdicts, judged.refusals)
 
     def keep(self, refusals: Sequence[Refusal], source: Source) -> None:
         """Keep refusals on their own."""
         with self.transaction() as db:
-            keep_refusals(db, refusals, source, datetime.now(UTC), self._settings.secret)
+            keep_refusals(db, refusals, source, datetime.now(UTC), self.secret)
 
     def _write_together(self, singles: Sequence[Single]) -> list[Verdict]:
         received, items = self.received(), [single.item for single in singles]
@@ -109,7 +111,7 @@ class Intake:
             verdicts = writer.write(db, items, received)
             for single, verdict in zip(singles, verdicts, strict=True):
                 refusals = conflicts([single.item], [verdict])
-                keep_refusals(db, refusals, single.source, received.at, self._settings.secret)
+                keep_refusals(db, refusals, single.source, received.at, self.secret)
         for verdict, count in Counter(verdicts).items():
             COUNTERS[verdict].labels("one").inc(count)
         return verdicts
@@ -123,7 +125,7 @@ class Intake:
         return Received(datetime.now(UTC), self._settings.currency)
 
 
-def judge(parsed: Parsed, registry: Registry, received_at: datetime) -> Parsed:
+def judge(parsed: Parsed, registry: Registry, received_at: datetime, secret: str) -> Parsed:
     """Part the events that keep the rules of their kinds, under their ids, from those that do not."""
     judged = Parsed([], list(parsed.refusals))
     for item in parsed.items:
@@ -131,10 +133,9 @@ def judge(parsed: Parsed, registry: Registry, received_at: datetime) -> Parsed:
         if found:
             raw = item.event.model_dump_json(exclude_none=True).encode()
             judged.refusals.append(Refusal(item.place, *found[0], raw, item.source_row))
-        elif item.event.event_id is None:
-            judged.items.append(item._replace(event=identified(item.event, item.source_row)))
-        else:
-            judged.items.append(item)
+            continue
+        event = identified(without_contact_data(item.event, secret), item.source_row)
+        judged.items.append(item if event is item.event else item._replace(event=event))
     return judged
 
 

@@ -4,8 +4,6 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import ValidationError
-
 from services.feedback import writer
 from services.feedback.actions.intake import Intake, Source, Tally, judge
 from services.feedback.doors import Item, Parsed, Refusal, native
@@ -13,8 +11,7 @@ from services.feedback.events import Registry
 from services.feedback.queries import rejects as queries
 from services.feedback.queries.rejects import Stored
 from services.feedback.writer import Verdict
-from shared.bodies import CsvRow, damage
-from shared.contracts.feedback import Event, IngestReport, Retry
+from shared.contracts.feedback import IngestReport, Retry
 from shared.errors import FieldError, Invalid
 
 HASHED = "holds hashed fields or was cut off: say with `event` what it should be"
@@ -30,7 +27,7 @@ def retry(intake: Intake, wanted: Sequence[Retry], request_id: str) -> IngestRep
         parsed = Parsed([], [])
         for place, one in enumerate(wanted):
             _parse(place, one, stored[one.id], registry, parsed)
-        judged = judge(parsed, registry, received.at)
+        judged = judge(parsed, registry, received.at, intake.secret)
         verdicts = writer.write(db, judged.items, received)
         taken = [
             wanted[item.place].id
@@ -57,20 +54,8 @@ def _parse(place: int, one: Retry, stored: Stored, registry: Registry, parsed: P
         parsed.refusals.append(Refusal(place, "", HASHED, b""))
         return
     raw = json.dumps(one.event).encode() if one.event is not None else stored.raw
-    found: Event | FieldError
-    if stored.door == "csv" and one.event is None:
-        cells = json.loads(raw)
-        found = native.event_of_row(CsvRow(cells, damage(cells)), registry)
-    else:
-        found = _read(raw)
+    found = native.event_of_kept(raw, registry) if stored.door == "csv" and one.event is None else native.checked(raw)
     if isinstance(found, FieldError):
         parsed.refusals.append(Refusal(place, *found, raw))
     else:
         parsed.items.append(Item(place, found, stored.source_row))
-
-
-def _read(raw: bytes) -> Event | FieldError:
-    try:
-        return native.ONE.validate_json(raw)
-    except ValidationError as error:
-        return native.first_complaint(error)

@@ -10,8 +10,9 @@ from pydantic_core import ErrorDetails
 
 from services.feedback.doors import Item, Parsed, Refusal
 from services.feedback.events import Registry
-from shared.bodies import CsvRow
-from shared.contracts.feedback import Event
+from shared.bodies import CsvRow, damage
+from shared.contact_data import holds_contact_data
+from shared.contracts.feedback import Event, KindRule
 from shared.errors import FieldError, Unreadable
 
 T = TypeVar("T")
@@ -102,6 +103,38 @@ def event_of_row(row: CsvRow, registry: Registry) -> Event | FieldError:
         return first_complaint(error)
 
 
+def event_of_kept(raw: bytes, registry: Registry) -> Event | FieldError:
+    """The event in what was kept of a row: the row, where no event could be made of it, else the event it made.
+
+    The kind may have been declared, or may ask for other types, since then: what stands as text is read again.
+    """
+    try:
+        kept = json.loads(raw)
+    except ValueError:
+        return checked(raw)
+    if not isinstance(kept, dict):
+        return checked(raw)
+    properties = kept.get("properties")
+    if isinstance(properties, dict):
+        rule = registry.get(kept.get("kind", ""))
+        typed = {name: _read_again(name, value, rule) for name, value in properties.items()}
+        return checked(json.dumps({**kept, "properties": typed}).encode())
+    return event_of_row(CsvRow(kept, damage(kept)), registry)
+
+
+def _read_again(name: str, value: Any, rule: KindRule | None) -> Any:
+    expected = rule.properties.get(name) if rule else None
+    return _typed(value, expected.type) if expected and isinstance(value, str) else value
+
+
+def checked(raw: bytes) -> Event | FieldError:
+    """The event in JSON, or what is wrong with it."""
+    try:
+        return ONE.validate_json(raw)
+    except ValidationError as error:
+        return first_complaint(error)
+
+
 def _fields(cells: dict[str, str], registry: Registry) -> dict[str, Any]:
     rule = registry.get(cells.get("kind", ""))
     fields: dict[str, Any] = {}
@@ -178,6 +211,13 @@ def _complaints(error: ValidationError) -> list[ErrorDetails]:
 
 
 def _field_error(complaint: ErrorDetails) -> FieldError:
-    pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in complaint["loc"])
+    pointer = "".join(f"/{_shown(str(part))}" for part in complaint["loc"])
     detail = complaint["msg"].removeprefix("Value error, ")
     return FieldError(pointer.replace("\x00", "�")[:500], detail.replace("\x00", "�")[:500])
+
+
+def _shown(name: str) -> str:
+    """A field's name as it may be shown: it is an address where a file came without its header."""
+    if holds_contact_data(name) or len(name) > 100 or not name.isprintable():
+        return "(hidden name)"
+    return name.replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,82 @@
+"""No e-mail address and no telephone number is kept, and no event is lost because of one."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.feedback.conftest import Make
+
+
+def kept(feedback: httpx.Client, customer: str) -> dict[str, Any]:
+    (found,) = feedback.get("/v1/events", params={"customer_id": customer}).json()["items"]
+    return dict(found)
+
+
+@pytest.mark.parametrize("customer", ["ada@example.com", "+33 6 12 34 56 78", "Ada <ada@example.com>"])
+@pytest.mark.parametrize("listed", [False, True])
+def test_an_address_is_no_customer_id(feedback: httpx.Client, event: Make, customer: str, listed: bool) -> None:
+    sent = event(customer_id=customer)
+    answer = feedback.post("/v1/events", json=[sent] if listed else sent)
+    told = answer.json()["rejected" if listed else "errors"][0]
+    assert told["pointer"] == "/customer_id"
+    assert feedback.get("/v1/rejects", params={"limit": 1}).json()["items"][0]["raw"].count("ada@") == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "lost"),
+    [
+        ("email", "ada@example.com", "ada"),
+        ("link", "https://shop.example/stop?email=ada.l%40example.com&x=1", "ada"),
+        ("note", "write to ada@example.com", "ada"),
+        ("contact", {"of": ["ada@example.com"]}, "ada"),
+        ("caller", "+33 6 12 34 56 78", "12"),
+        ("phone", "0170 1234567", "0170"),
+        ("mobile", 491701234567, "491"),
+    ],
+)
+@pytest.mark.parametrize("listed", [False, True])
+def test_addresses_in_properties_are_hashed_on_arrival(
+    feedback: httpx.Client, event: Make, name: str, value: object, lost: str, listed: bool
+) -> None:
+    sent = event(properties={name: value, "order_id": "o-1"})
+    for expected in ("accepted", "duplicates"):
+        assert feedback.post("/v1/events", json=[sent] if listed else sent).json()[expected] == 1
+    found = kept(feedback, sent["customer_id"])["properties"]
+    assert "hashed:" in str(found[name])
+    assert lost not in str(found[name])
+    assert found["order_id"] == "o-1"
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"order_id": "0033612345678"},
+        {"order_id": "4006381333931", "product": "M+ @ home"},
+        {"mobile": True},
+        {"phone": "iPhone 15"},
+        {"page": "/search?q=shoes+4006381333931"},
+    ],
+)
+def test_what_is_no_address_stays_as_it_was_sent(
+    feedback: httpx.Client, event: Make, properties: dict[str, Any]
+) -> None:
+    sent = event(properties=properties)
+    assert feedback.post("/v1/events", json=sent).json()["accepted"] == 1
+    assert kept(feedback, sent["customer_id"])["properties"] == properties
+
+
+def test_words_are_kept_without_the_addresses_in_them(feedback: httpx.Client, event: Make, unique: str) -> None:
+    words = "It broke. Write to ada@example.com or call +44 20 7946 0000!"
+    sent = event(kind="message", value=..., text=words, event_id=f"<{unique}@mail.example.com>")
+    assert feedback.post("/v1/events", json=sent).json()["accepted"] == 1
+    found = kept(feedback, sent["customer_id"])
+    assert found["text"].startswith("It broke. Write to hashed:")
+    assert "7946" not in found["text"]
+    assert unique not in found["event_id"]
+    assert feedback.post("/v1/events", json=sent).json()["duplicates"] == 1
+
+
+def test_an_unsubscribe_counts_whatever_stands_beside_it(feedback: httpx.Client, event: Make) -> None:
+    sent = event(kind="unsubscribed", value=..., currency=..., properties={"email": "ada@example.com"})
+    assert feedback.post("/v1/events", json=sent).json()["accepted"] == 1
