@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from shared.contracts.base import CustomerId, Instant, JsonValue, Key, Message, Text
-from shared.contracts.permissions import ContactPoint, NewConsent, NewContactPoint
+from shared.contracts.permissions import Consent, ContactPoint, NewConsent, NewContactPoint
 
 
 def _scalar(value: Any) -> Any:
@@ -178,7 +178,8 @@ class Portrait(Message):
     """All that is known of one customer. `filled` holds supplemented values, apart from what was told.
 
     `profiling: false` is an objection: it keeps the customer out of models and rankings, and to segments and lists the
-    customer has no traits.
+    customer has no traits. `consents` is what was said last of each brand, channel and purpose; of those that cover a
+    message the newest decides.
     """
 
     customer_id: str
@@ -187,6 +188,7 @@ class Portrait(Message):
     traits: dict[str, Trait]
     profiling: bool
     contact_points: list[ContactPoint]
+    consents: list[Consent]
     known_at: datetime
     updated_at: datetime
 

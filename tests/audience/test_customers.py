@@ -101,6 +101,21 @@ def test_a_contact_point_is_what_was_said_last(audience, load, unique):
     assert audience.put(path, json={"handle": "ada@example.com"}).status_code == 422
 
 
+def test_a_portrait_tells_what_was_said_last_of_each_brand_channel_and_purpose(audience, load, unique):
+    email = {"channel": "email", "purpose": "marketing", "source": "crm", "at": "2024-01-01T00:00:00Z"}
+    said = [email | {"state": state} for state in ("granted", "withdrawn", "pending")]
+    said += [email | {"state": "granted", "at": "2023-01-01T00:00:00Z"}, email | {"state": "granted", "brand": "nord"}]
+    load([{"customer_id": unique, "consents": [*said, {"state": "denied", "source": "telephone"}]}])
+    found = audience.get(f"/v1/customers/{unique}").json()["consents"]
+    assert [(one["brand"], one["channel"], one["purpose"], one["state"]) for one in found] == [
+        ("default", None, None, "denied"),
+        ("default", "email", "marketing", "withdrawn"),
+        ("nord", "email", "marketing", "granted"),
+    ]
+    whole = audience.get(f"/v1/customers/{unique}/consents").json()["items"]
+    assert all(one in whole for one in found)
+
+
 def test_customers_are_listed_by_id(audience, load, unique):
     load([{"customer_id": f"{unique}-{i}"} for i in range(3)])
     page = audience.get("/v1/customers", params={"limit": 2}).json()

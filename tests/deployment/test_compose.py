@@ -8,6 +8,7 @@ import subprocess
 import pytest
 import yaml
 
+from services.stack.postgres import SETTINGS as EMBEDDED
 from shared.settings import PORTS, SERVICES, WORKER_PORTS, Settings
 from tests.deployment.compose import ROOT, composed, mounts, text_of, variables
 
@@ -47,6 +48,15 @@ def test_every_container_is_read_only_without_capabilities_or_new_privileges(nam
     assert "/tmp" in service["tmpfs"]  # noqa: S108
     assert not service.get("privileged")
     assert service.get("network_mode") is None
+
+
+def test_postgres_quotes_no_rows_in_its_log():
+    program, *options = SERVED["postgres"]["command"]
+    assert program == "postgres"
+    assert set(options[::2]) == {"-c"}
+    given = dict(option.split("=") for option in options[1::2])
+    quiet = {name: value for name, value in EMBEDDED.items() if name.startswith("log_")}
+    assert given.items() >= quiet.items()
 
 
 def test_only_loopback_ports_are_published():

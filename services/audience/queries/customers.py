@@ -16,7 +16,19 @@ COLUMNS = """c.customer_id, c.attributes, c.filled, c.traits, c.profiling, c.kno
                                 'address_hash', encode(p.address_hash, 'hex'),
                                 'verified_at', p.verified_at, 'updated_at', p.updated_at) order by p.channel)
                        from audience.contact_point as p
-                      where p.customer_id = c.customer_id), '[]') as contact_points"""
+                      where p.customer_id = c.customer_id), '[]') as contact_points,
+           coalesce((select jsonb_agg(jsonb_build_object(
+                                'customer_id', c.customer_id, 'brand', nullif(n.brand, '*'),
+                                'channel', nullif(n.channel, '*'), 'purpose', nullif(n.purpose, '*'),
+                                'state', n.state, 'at', n.at, 'source', n.source, 'wording', n.wording,
+                                'evidence', n.evidence, 'expires_at', n.expires_at, 'recorded_at', n.recorded_at)
+                            order by n.brand, n.channel, n.purpose)
+                       from (select distinct on (s.brand, s.channel, s.purpose) s.*
+                               from audience.consent as s
+                              where s.customer_id = c.customer_id
+                              order by s.brand, s.channel, s.purpose, s.at desc,
+                                       s.state in ('granted', 'soft_opt_in', 'legitimate_interest'), s.state desc
+                            ) as n), '[]') as consents"""
 ONE = sa.text(f"""
     select {COLUMNS} from audience.customer as c where c.customer_id = :customer and c.erased_at is null
 """)  # noqa: S608
