@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from services.feedback.doors import Item
 from services.feedback.queries import events as queries
@@ -34,7 +34,7 @@ def write(db: Db, items: Sequence[Item], received: Received) -> list[Verdict]:
     """Keep the new events in the transaction of `db`, with their arrival and their withdrawals: a verdict for each."""
     if not items:
         return []
-    first, verdicts = _within(items)
+    first, verdicts = _within(items, received.currency)
     keys = sorted(first)
     incoming = queries.Incoming(db, [items[first[key]].event for key in keys], received.currency)
     arrived = incoming.insert(received.at)
@@ -42,7 +42,8 @@ def write(db: Db, items: Sequence[Item], received: Received) -> list[Verdict]:
         standing = incoming.standing(arrived.batch_id)
         if arrived.events + len(standing) < len(keys):
             raise Busy("Events were removed while they were written; send them again.")
-        _settle(items, verdicts, standing)
+        unclear = _settle(items, first, verdicts, standing)
+        _judge(db, items, unclear, verdicts, received.currency)
     incoming.close()
     if arrived.events and any(item.event.kind in WITHDRAWING for item in items):
         queries.withdraw(db, arrived.batch_id)
@@ -53,21 +54,58 @@ def _key(event: Event) -> tuple[str, str]:
     return event.customer_id, event.event_id or ""
 
 
-def _within(items: Sequence[Item]) -> tuple[dict[tuple[str, str], int], list[Verdict]]:
+def _within(items: Sequence[Item], currency: str) -> tuple[dict[tuple[str, str], int], list[Verdict]]:
     """The place of the first item of each key; later ones are judged against it."""
     first: dict[tuple[str, str], int] = {}
     verdicts = [Verdict.ACCEPTED] * len(items)
     for place, item in enumerate(items):
         earlier = first.setdefault(_key(item.event), place)
         if earlier != place:
-            same = items[earlier].event == item.event
+            same = _content(items[earlier].event, currency) == _content(item.event, currency)
             verdicts[place] = Verdict.DUPLICATE if same else Verdict.CONFLICT
     return first, verdicts
 
 
-def _settle(items: Sequence[Item], verdicts: list[Verdict], standing: dict[tuple[str, str], bool]) -> None:
-    """Judge the items whose key was there before them."""
+def _content(event: Event, currency: str) -> Event:
+    """What of an event is compared, so that it equals another where Postgres would say so of what is stored."""
+    properties = _comparable(event.properties) if event.properties else None
+    return event.model_copy(update={"currency": queries.currency_of(event, currency), "properties": properties})
+
+
+def _comparable(value: Any) -> Any:
+    """JSON in which true is not 1, as in Postgres and unlike in Python."""
+    if isinstance(value, dict):
+        return {name: _comparable(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_comparable(item) for item in value]
+    return ("boolean", value) if isinstance(value, bool) else value
+
+
+def _settle(
+    items: Sequence[Item],
+    first: dict[tuple[str, str], int],
+    verdicts: list[Verdict],
+    standing: dict[tuple[str, str], bool],
+) -> list[int]:
+    """Judge the items whose key was there before them; the places of those that must be compared by themselves."""
+    unclear = []
     for place, item in enumerate(items):
-        same = standing.get(_key(item.event))
-        if same is not None and verdicts[place] is not Verdict.CONFLICT:
+        key = _key(item.event)
+        same = standing.get(key)
+        if same is None:
+            continue
+        if first[key] == place:
             verdicts[place] = Verdict.DUPLICATE if same else Verdict.CONFLICT
+        elif not same and verdicts[place] is Verdict.DUPLICATE:  # of an item that conflicts with what is stored
+            verdicts[place] = Verdict.CONFLICT
+        elif not same:
+            unclear.append(place)
+    return unclear
+
+
+def _judge(db: Db, items: Sequence[Item], unclear: Sequence[int], verdicts: list[Verdict], currency: str) -> None:
+    """Compare items that differ from an earlier one of their key, which is not what is stored, with what is."""
+    if unclear:
+        same = queries.same_as_stored(db, [items[place].event for place in unclear], currency)
+        for place, one in zip(unclear, same, strict=True):
+            verdicts[place] = Verdict.DUPLICATE if one else Verdict.CONFLICT

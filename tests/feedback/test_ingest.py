@@ -9,6 +9,8 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+from services.feedback.actions.intake import DIFFERENT_REASONS, OTHER, Source, Tally
+from services.feedback.doors import Refusal
 from tests.feedback.conftest import Make
 
 
@@ -321,3 +323,45 @@ def test_a_body_that_breaks_off_is_not_taken_and_disturbs_nobody(
         time.sleep(0.05)
     assert kept(feedback, event()["customer_id"]) == []
     assert "request failed" not in capfd.readouterr().err
+
+
+PLAIN = {"currency": ..., "properties": ...}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (PLAIN, PLAIN | {"currency": "EUR"}, True),
+        (PLAIN, PLAIN | {"properties": {}}, True),
+        ({}, {"value": "12.5"}, True),
+        ({}, {"occurred_at": "2024-05-01T14:00:00+02:00"}, True),
+        ({"properties": {"a": 1}}, {"properties": {"a": 1.0}}, True),
+        ({"properties": {"a": 1}}, {"properties": {"a": True}}, False),
+        (PLAIN, PLAIN | {"currency": "USD"}, False),
+    ],
+)
+def test_two_events_of_one_id_get_the_same_verdict_in_one_list_as_in_two(
+    feedback: httpx.Client, event: Make, one: dict[str, Any], other: dict[str, Any], same: bool
+) -> None:
+    expected = (1, 0) if same else (0, 1)
+    together = feedback.post("/v1/events", json=[event(0, **one), event(0, **other)])
+    assert verdicts(together) == (1, *expected, 0)
+    assert verdicts(feedback.post("/v1/events", json=[event(1, **one)])) == (1, 0, 0, 0)
+    assert verdicts(feedback.post("/v1/events", json=[event(1, **other)])) == (0, *expected, 0)
+
+
+def test_what_is_stored_already_is_a_duplicate_whatever_comes_before_it_in_the_list(
+    feedback: httpx.Client, event: Make
+) -> None:
+    feedback.post("/v1/events", json=event())
+    changed = event(value="13")
+    assert verdicts(feedback.post("/v1/events", json=[changed, event(), changed, event(value="14")])) == (0, 1, 3, 0)
+
+
+def test_a_file_that_is_wrong_in_ever_new_ways_is_remembered_in_bounds() -> None:
+    tally = Tally(Source("ndjson", "test"))
+    for n in range(3 * DIFFERENT_REASONS):
+        tally.add([], [Refusal(n, f"/{n}", "is not known", b"")])
+    report = tally.report()
+    assert report.refused == 3 * DIFFERENT_REASONS
+    assert (report.reasons[0].detail, report.reasons[0].count) == (OTHER[1], 2 * DIFFERENT_REASONS)

@@ -6,6 +6,7 @@ import io
 import json
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -184,3 +185,37 @@ def test_a_year_of_a_real_shop_gives_its_published_figures(
     assert metrics["purchases"] == 18_532
     window = feedback.get(f"/v1/models/{run}").json()["window"]
     assert window["events"] == 397_884
+
+
+def test_who_objects_to_profiling_is_in_no_run_and_counted(
+    clean: None, feedback: httpx.Client, audience: httpx.Client, work: Work, owner_engine: sa.Engine
+) -> None:
+    rows = [
+        {"event_id": "e", "customer_id": name, "kind": "order", "occurred_at": "2023-01-01T00:00:00Z", "value": "10"}
+        for name in ("yes", "no", "unknown-to-audience")
+    ]
+    post_lines(feedback, rows)
+    customers = [{"customer_id": "yes"}, {"customer_id": "no", "profiling": False}]
+    content = "\n".join(json.dumps(row) for row in customers)
+    assert audience.post("/v1/customers", content=content, headers=NDJSON).json()["accepted"] == 2
+    run = train(feedback, as_of="2024-01-01T00:00:00Z")
+    work("feedback")
+    assert set(scores(owner_engine, run)) == {"yes", "unknown-to-audience"}
+    found = feedback.get(f"/v1/models/{run}").json()
+    assert (found["customers"], found["metrics"]["objecting"], found["window"]["events"]) == (2, 1, 2)
+
+
+def test_a_run_knows_no_future_and_its_scores_speak_of_its_own_instant(
+    clean: None, feedback: httpx.Client, work: Work, owner_engine: sa.Engine
+) -> None:
+    for as_of in ("2199-01-01T00:00:00Z", (datetime.now(UTC) + timedelta(minutes=10)).isoformat()):
+        refused = feedback.post("/v1/models/rfm", json={"as_of": as_of})
+        assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/as_of")
+    row = {"customer_id": "c", "kind": "order", "occurred_at": "2023-01-01T00:00:00Z", "value": "10"}
+    post_lines(feedback, [row])
+    run = train(feedback, as_of=(datetime.now(UTC) + timedelta(minutes=1)).isoformat())
+    work("feedback")
+    spoken_of = feedback.get(f"/v1/models/{run}").json()["parameters"]["as_of"]
+    query = sa.text("select computed_at from published.feedback_scores where run_id = :run")
+    with owner_engine.connect() as db:
+        assert db.execute(query, {"run": run}).scalar_one() == datetime.fromisoformat(spoken_of)

@@ -21,6 +21,8 @@ from shared.settings import Settings
 from shared.shared_commit import SharedCommit
 
 MOST_TOLD = 10_000  # refusals that a report lists one by one
+DIFFERENT_REASONS = 5000  # kept while a file runs: every line may be wrong in a way of its own
+OTHER = ("", "other reasons (the rejects name them)")
 
 ACCEPTED = prometheus.Counter("attune_events_accepted_total", "Events taken", ["door"])
 DUPLICATES = prometheus.Counter("attune_events_duplicate_total", "Events that were there already", ["door"])
@@ -57,7 +59,10 @@ class Tally:
         counts = Counter(verdicts)
         self._verdicts.update(counts)
         self._refused += len(refusals)
-        self._reasons.update((refusal.pointer, refusal.detail) for refusal in refusals)
+        for refusal in refusals:
+            reason = (refusal.pointer, refusal.detail)
+            known = reason in self._reasons or len(self._reasons) < DIFFERENT_REASONS
+            self._reasons[reason if known else OTHER] += 1
         for refusal in refusals[: MOST_TOLD - len(self._rejected)]:
             told = Rejected(index=refusal.place, pointer=refusal.pointer, detail=refusal.detail)
             self._rejected.append(told)

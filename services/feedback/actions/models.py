@@ -1,6 +1,6 @@
 """Training a model, publishing what it found, and telling audience."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,16 +12,23 @@ from shared.clients.audience import AudienceClient
 from shared.contracts.audience import TraitsPull
 from shared.contracts.feedback import TrainRfm
 from shared.db import Db, Engine, new_id, transaction
+from shared.errors import FieldError, Invalid
 from shared.jobs import Job, enqueue
 from shared.telemetry import log
 
 RFM = "rfm"
 JOB = "train-rfm"
+CLOCKS_DIFFER = timedelta(minutes=5)  # how far `as_of` may lie ahead of our clock
 
 
 def train_rfm(db: Db, new: TrainRfm) -> Job:
-    """Enqueue a run. Its `as_of` is now unless said, so that a run repeated after a crash finds the same."""
+    """Enqueue a run. Its `as_of` is now unless said, so that a run repeated after a crash finds the same.
+
+    Raises `Invalid` for an `as_of` in the future: its traits would stand above all that later runs find.
+    """
     run_id, now = new_id(), datetime.now(UTC)
+    if new.as_of is not None and new.as_of > now + CLOCKS_DIFFER:
+        raise Invalid("A model cannot know the future.", [FieldError("/as_of", "lies in the future")])
     parameters = new.model_copy(update={"as_of": new.as_of or now}).model_dump(mode="json", exclude_none=True)
     job = enqueue(db, JOB, {"run": str(run_id)})
     queries.insert(db, run_id, RFM, parameters, job.id, now)
@@ -39,7 +46,8 @@ def score_and_publish(engine: Engine, run_id: UUID, reporting_currency: str) -> 
         purchases, left_out = _purchases(db, asked, reporting_currency)
         queries.clear(db, run_id)
         rfm_queries.score(db, run_id, purchases, [name for row in rfm.SEGMENTS for name in row])
-        metrics = rfm_queries.figures(db, run_id) | {"left_out": left_out}
+        objecting = rfm_queries.objecting(db, purchases)
+        metrics = rfm_queries.figures(db, run_id) | {"left_out": left_out, "objecting": objecting}
         made = run.model_copy(
             update={
                 "parameters": run.parameters | {"currency": purchases.currency},

@@ -53,6 +53,14 @@ STANDING = {
     for form, source in _FROM.items()
 }
 
+AGAINST_STORED = sa.text(f"""
+    select i.place,
+           ({", ".join(f"e.{name}" for name in CONTENT)})
+             is not distinct from ({", ".join(f"i.{name}" for name in CONTENT)}) as same
+      from unnest({_ARRAYS}) with ordinality as i ({_NAMES}, place)
+      join feedback.event as e on e.customer_id = i.customer_id and e.event_id = i.event_id
+""")  # noqa: S608
+
 STAGE = sa.text(f"""
     create temporary table incoming on commit drop as select {_NAMES} from feedback.event as e with no data
 """)  # noqa: S608
@@ -150,8 +158,21 @@ class Incoming:
             self._db.execute(UNSTAGE)
 
 
+def same_as_stored(db: Db, events: Sequence[Event], currency: str) -> list[bool]:
+    """For each event whether what stands under its key has the same content."""
+    columns = zip(*(_row(event, currency) for event in events), strict=True)
+    values = {name: array_of(column) for name, column in zip(COLUMNS, columns, strict=True)}
+    same = {row.place: row.same for row in db.execute(AGAINST_STORED, values)}
+    return [same.get(place, False) for place in range(1, len(events) + 1)]
+
+
+def currency_of(event: Event, currency: str) -> str | None:
+    """What an event's value is in. Money without a currency is in the installation's own."""
+    return event.currency or (currency if event.value is not None and event.kind in MONEY else None)
+
+
 def _row(event: Event, currency: str) -> tuple[str | None, ...]:
-    """An event as text, column by column. Money without a currency is in the installation's own."""
+    """An event as text, column by column."""
     properties = event.properties
     value = event.value
     return (
@@ -161,7 +182,7 @@ def _row(event: Event, currency: str) -> tuple[str | None, ...]:
         properties.get("category") if properties else None,
         event.occurred_at.isoformat(),
         None if value is None else str(value),
-        event.currency or (currency if value is not None and event.kind in MONEY else None),
+        currency_of(event, currency),
         event.text,
         to_json(properties).decode() if properties else None,
         event.campaign,

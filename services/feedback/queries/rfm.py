@@ -9,18 +9,23 @@ import sqlalchemy as sa
 from shared.contracts.base import JsonValue
 from shared.db import Db
 
+# Who objects to profiling is in no model, and in no figure about one.
+ALLOWED = """
+           not exists (select
+                         from published.audience_portraits as p
+                        where p.customer_id = e.customer_id and p.profiling is false)"""
 PATIENCE = sa.text("set local statement_timeout = '15min'")
 
-CURRENCIES = sa.text("""
+CURRENCIES = sa.text(f"""
     select e.currency, count(*) as events
       from feedback.event as e
-     where e.kind = :kind and e.occurred_at < :as_of and e.value is not null
+     where e.kind = :kind and e.occurred_at < :as_of and e.value is not null and {ALLOWED}
      group by e.currency
      order by events desc, e.currency
-""")
+""")  # noqa: S608
 
 # rank() - 1 is the number of customers with less: equal values get equal scores.
-SCORE = sa.text("""
+SCORE = sa.text(f"""
     insert into feedback.score (run_id, customer_id, traits)
     with bought as (
       select e.customer_id,
@@ -29,6 +34,7 @@ SCORE = sa.text("""
              sum(e.value) as monetary
         from feedback.event as e
        where e.kind = :kind and e.occurred_at < :as_of and e.currency = :currency and e.value is not null
+         and {ALLOWED}
        group by e.customer_id
     ), scored as (
       select b.customer_id, b.days, b.purchases, b.monetary,
@@ -44,7 +50,7 @@ SCORE = sa.text("""
              'rfm_segment', (cast(:segments as text[]))[(s.recency - 1) * 5 + s.frequency])
       from scored as s
      order by s.customer_id
-""")
+""")  # noqa: S608
 
 FIGURES = sa.text("""
     select count(*) as customers, coalesce(sum(cast(s.traits ->> 'rfm_frequency' as numeric)), 0) as purchases,
@@ -59,11 +65,18 @@ SEGMENTS = sa.text("""
      group by 1
      order by 2 desc, 1
 """)
-WINDOW = sa.text("""
+OBJECTING = sa.text(f"""
+    select count(distinct e.customer_id)
+      from feedback.event as e
+     where e.kind = :kind and e.occurred_at < :as_of and e.currency = :currency and e.value is not null
+       and not {ALLOWED}
+""")  # noqa: S608
+WINDOW = sa.text(f"""
     select min(e.occurred_at) as first, max(e.occurred_at) as last, count(*) as events
       from feedback.event as e
      where e.kind = :kind and e.occurred_at < :as_of and e.currency = :currency and e.value is not null
-""")
+       and {ALLOWED}
+""")  # noqa: S608
 
 
 class Purchases(NamedTuple):
@@ -100,6 +113,11 @@ def figures(db: Db, run_id: UUID) -> dict[str, JsonValue]:
         "monetary": format(row.monetary, "f"),
         "segments": by_segment,
     }
+
+
+def objecting(db: Db, purchases: Purchases) -> int:
+    """How many customers bought and are left out because they object to profiling."""
+    return int(db.execute(OBJECTING, purchases._asdict()).scalar_one())
 
 
 def window(db: Db, purchases: Purchases) -> dict[str, JsonValue]:
