@@ -9,18 +9,11 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
+from shared.columns import instant, json
+
 SCHEMA = {"schema": "audience"}
-
-
-def _instant(*, nullable: bool = False) -> Any:
-    return Field(sa_column=sa.Column(sa.DateTime(timezone=True), nullable=nullable))
-
-
-def _json(*, nullable: bool = False) -> Any:
-    return Field(sa_column=sa.Column(JSONB(none_as_null=True), nullable=nullable))
 
 
 def _large() -> Any:
@@ -37,12 +30,12 @@ class AttributeRow(SQLModel, table=True):
     type: str
     unit: str | None
     description: str
-    allowed: Any = _json(nullable=True)
+    allowed: Any = json(nullable=True)
     personal: bool
-    supplement: Any = _json(nullable=True)
-    fill_value: Any = _json(nullable=True)
-    created_at: datetime = _instant()
-    updated_at: datetime = _instant()
+    supplement: Any = json(nullable=True)
+    fill_value: Any = json(nullable=True)
+    created_at: datetime = instant()
+    updated_at: datetime = instant()
 
 
 class CampaignRow(SQLModel, table=True):
@@ -59,9 +52,9 @@ class CampaignRow(SQLModel, table=True):
     purpose: str
     budget: Decimal | None = Field(sa_column=sa.Column(sa.Numeric, nullable=True))
     currency: str | None
-    send_at: datetime | None = _instant(nullable=True)
+    send_at: datetime | None = instant(nullable=True)
     owner: str | None
-    created_at: datetime = _instant()
+    created_at: datetime = instant()
 
 
 class SuppressionRow(SQLModel, table=True):
@@ -74,8 +67,8 @@ class SuppressionRow(SQLModel, table=True):
     id: UUID = Field(primary_key=True)
     channel: str
     reason: str
-    ends_at: datetime | None = _instant(nullable=True)
-    created_at: datetime = _instant()
+    ends_at: datetime | None = instant(nullable=True)
+    created_at: datetime = instant()
 
 
 class TargetListRow(SQLModel, table=True):
@@ -90,26 +83,26 @@ class TargetListRow(SQLModel, table=True):
     segment_id: UUID
     segment_key: str
     segment_version: int
-    definition: Any = _json()
+    definition: Any = json()
     brand: str
     channel: str
     purpose: str
-    rank_by: Any = _json(nullable=True)
+    rank_by: Any = json(nullable=True)
     member_limit: int | None = Field(sa_column=sa.Column(sa.BigInteger, nullable=True))
-    strata: Any = _json()
+    strata: Any = json()
     holdout_share: float
-    max_contacts: Any = _json(nullable=True)
+    max_contacts: Any = json(nullable=True)
     global_control_share: float
     seed: str
-    as_of: datetime = _instant()
-    known_at: datetime | None = _instant(nullable=True)
+    as_of: datetime = instant()
+    known_at: datetime | None = instant(nullable=True)
     count: int = _large()
     held_out: int = _large()
     digest: str | None
-    funnel: Any = _json(nullable=True)
-    built_at: datetime = _instant()
-    released_at: datetime | None = _instant(nullable=True)
-    expires_at: datetime = _instant()
+    funnel: Any = json(nullable=True)
+    built_at: datetime = instant()
+    released_at: datetime | None = instant(nullable=True)
+    expires_at: datetime = instant()
 
 
 class ImportRow(SQLModel, table=True):
@@ -126,8 +119,8 @@ class ImportRow(SQLModel, table=True):
     accepted: int = _large()
     customers: int = _large()
     new_customers: int = _large()
-    reasons: Any = _json()
-    supplemented: Any = _json()
+    reasons: Any = json()
+    supplemented: Any = json()
     problem: str | None
-    started_at: datetime = _instant()
-    finished_at: datetime | None = _instant(nullable=True)
+    started_at: datetime = instant()
+    finished_at: datetime | None = instant(nullable=True)

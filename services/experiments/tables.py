@@ -5,14 +5,11 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
+from shared.columns import instant, json
+
 SCHEMA = {"schema": "experiments"}
-
-
-def _instant(*, nullable: bool = False) -> Any:
-    return Field(sa_column=sa.Column(sa.DateTime(timezone=True), nullable=nullable))
 
 
 class MetricRow(SQLModel, table=True):
@@ -29,8 +26,8 @@ class MetricRow(SQLModel, table=True):
     currency: str | None
     margin: float | None = Field(sa_column=sa.Column(sa.Numeric(asdecimal=False)))
     value_property: str | None
-    definition: dict[str, Any] = Field(sa_column=sa.Column(JSONB, nullable=False))
-    created_at: datetime = _instant()
+    definition: dict[str, Any] = json()
+    created_at: datetime = instant()
 
 
 class ExperimentRow(SQLModel, table=True):
@@ -44,12 +41,12 @@ class ExperimentRow(SQLModel, table=True):
     state: str
     population: str | None
     target_list_id: UUID | None
-    definition: dict[str, Any] = Field(sa_column=sa.Column(JSONB, nullable=False))
+    definition: dict[str, Any] = json()
     seed: str
     design_digest: str | None
-    created_at: datetime = _instant()
-    started_at: datetime | None = _instant(nullable=True)
-    stopped_at: datetime | None = _instant(nullable=True)
+    created_at: datetime = instant()
+    started_at: datetime | None = instant(nullable=True)
+    stopped_at: datetime | None = instant(nullable=True)
 
 
 class LookRow(SQLModel, table=True):
@@ -60,7 +57,7 @@ class LookRow(SQLModel, table=True):
 
     experiment_id: UUID = Field(primary_key=True)
     number: int = Field(primary_key=True)
-    taken_at: datetime = _instant()
-    as_of: datetime = _instant()
-    content: dict[str, Any] = Field(sa_column=sa.Column(JSONB, nullable=False))
-    past: dict[str, Any] = Field(sa_column=sa.Column(JSONB, nullable=False))
+    taken_at: datetime = instant()
+    as_of: datetime = instant()
+    content: dict[str, Any] = json()
+    past: dict[str, Any] = json()

@@ -8,18 +8,11 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
+from shared.columns import instant, json
+
 SCHEMA = {"schema": "feedback"}
-
-
-def _instant(*, nullable: bool = False) -> Any:
-    return Field(sa_column=sa.Column(sa.DateTime(timezone=True), nullable=nullable))
-
-
-def _json(*, nullable: bool = False) -> Any:
-    return Field(sa_column=sa.Column(JSONB(none_as_null=True), nullable=nullable))
 
 
 class KindRow(SQLModel, table=True):
@@ -29,8 +22,8 @@ class KindRow(SQLModel, table=True):
     __table_args__ = SCHEMA
 
     name: str = Field(primary_key=True)
-    rule: dict[str, Any] = _json()
-    declared_at: datetime = _instant()
+    rule: dict[str, Any] = json()
+    declared_at: datetime = instant()
 
 
 class ModelRunRow(SQLModel, table=True):
@@ -43,14 +36,14 @@ class ModelRunRow(SQLModel, table=True):
     model: str
     state: str
     active: bool
-    parameters: dict[str, Any] = _json()
-    data_window: dict[str, Any] = _json()
-    metrics: dict[str, Any] = _json()
+    parameters: dict[str, Any] = json()
+    data_window: dict[str, Any] = json()
+    metrics: dict[str, Any] = json()
     customers: int = Field(sa_column=sa.Column(sa.BigInteger, nullable=False))
     job_id: UUID | None
-    created_at: datetime = _instant()
-    published_at: datetime | None = _instant(nullable=True)
-    delivered_at: datetime | None = _instant(nullable=True)
+    created_at: datetime = instant()
+    published_at: datetime | None = instant(nullable=True)
+    delivered_at: datetime | None = instant(nullable=True)
 
 
 class RefinementRow(SQLModel, table=True):
@@ -67,11 +60,11 @@ class RefinementRow(SQLModel, table=True):
     verdict: str
     proposal: int | None
     alpha: float | None
-    definition: dict[str, Any] | None = _json(nullable=True)
-    evidence: dict[str, Any] = _json()
+    definition: dict[str, Any] | None = json(nullable=True)
+    evidence: dict[str, Any] = json()
     searched_version: int | None
     new_version: int | None
     reason: str | None
     job_id: UUID | None
-    created_at: datetime = _instant()
-    decided_at: datetime | None = _instant(nullable=True)
+    created_at: datetime = instant()
+    decided_at: datetime | None = instant(nullable=True)
