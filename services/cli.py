@@ -210,7 +210,7 @@ def create_key(
     settings = with_secret(owner_settings(data_dir))
     with _owner_engine(settings) as engine, transaction(engine) as db:
         identifier, key = auth.create_key(db, settings.secret, name, scope, expires.astimezone() if expires else None)
-    console.print(f"Key {identifier} for {name}, shown this once:", highlight=False)
+    console.print(f"Key {identifier} for {name}, shown this once:", markup=False, highlight=False)
     console.print(key, highlight=False, soft_wrap=True)
 
 

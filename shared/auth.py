@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from fastapi import Depends, Request
 from fastapi.security import HTTPBasic, HTTPBearer
+from pydantic import TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from shared.contracts.base import Instant, Message, Name
@@ -52,6 +53,9 @@ REVOKE = sa.text("""
 """)
 
 
+_NAME: TypeAdapter[str] = TypeAdapter(Name)
+
+
 class Caller(NamedTuple):
     """Who calls: the key's id and name, and what it may do."""
 
@@ -68,7 +72,7 @@ class ApiKey(Message):
     """An API key as it can be shown: never its secret."""
 
     id: str
-    name: Name
+    name: str  # as it is stored: a key that could not be made today must still be shown, to be revoked
     scopes: list[str]
     created_at: Instant
     expires_at: Instant | None = None
@@ -130,10 +134,15 @@ def _is_id(text: str) -> bool:
 def create_key(
     db: Db, secret: str, name: str, scopes: Sequence[str], expires_at: datetime | None = None
 ) -> tuple[str, str]:
-    """Make a key: (its id, the key). The key is told this once. Raises `Invalid` for an unknown scope."""
-    unknown = sorted(set(scopes) - set(SCOPES))
-    if unknown or not scopes:
-        raise Invalid(f"A key needs scopes out of {', '.join(SCOPES)}.", [FieldError("/scopes", f"unknown: {unknown}")])
+    """Make a key: (its id, the key). The key is told this once.
+
+    Raises
+    ------
+    Invalid
+        For an unknown scope, a name that nobody could tell it by, and an end that lies in the past.
+    """
+    now = datetime.now(UTC)
+    _refuse_senseless(name, scopes, expires_at, now)
     identifier = new_id().hex
     key = f"attune.{identifier}.{secrets.token_urlsafe(32)}"
     row = {
@@ -141,11 +150,25 @@ def create_key(
         "name": name,
         "scopes": list(scopes),
         "secret_hash": keyed_hash(secret, f"api key {key}"),
-        "now": datetime.now(UTC),
+        "now": now,
         "expires_at": expires_at,
     }
     db.execute(INSERT, row)
     return identifier, key
+
+
+def _refuse_senseless(name: str, scopes: Sequence[str], expires_at: datetime | None, now: datetime) -> None:
+    unknown = sorted(set(scopes) - set(SCOPES))
+    if unknown or not scopes:
+        raise Invalid(f"A key needs scopes out of {', '.join(SCOPES)}.", [FieldError("/scopes", f"unknown: {unknown}")])
+    try:
+        _NAME.validate_python(name.strip())
+    except ValidationError as error:
+        what = "A key needs a name of 1 to 200 characters: whose key it is."
+        raise Invalid(what, [FieldError("/name", error.errors()[0]["msg"])]) from error
+    if expires_at is not None and expires_at <= now:
+        what = f"A key that ends at {expires_at:%Y-%m-%d %H:%M %Z} would be refused from the start: give a later time."
+        raise Invalid(what, [FieldError("/expires_at", "must lie in the future")])
 
 
 def list_keys(db: Db) -> list[ApiKey]:

@@ -176,6 +176,10 @@ def test_keys_are_made_used_listed_and_revoked(up: Up, audience: httpx.Client) -
     ("arguments", "says"),
     [
         (["keys", "create", "crm", "--scope", "everything"], "A key needs scopes out of"),
+        (["keys", "create", "", "--scope", "audience:read"], "A key needs a name"),
+        (["keys", "create", "  ", "--scope", "audience:read"], "A key needs a name"),
+        (["keys", "create", "x" * 201, "--scope", "audience:read"], "A key needs a name"),
+        (["keys", "create", "crm", "--scope", "audience:read", "--expires", "2020-01-01"], "would be refused"),
         (["keys", "revoke", "0" * 32], "There is no API key"),
         (["keys", "revoke", "nonsense"], "There is no API key"),
     ],
