@@ -16,6 +16,7 @@ from shared import auth, documentation, jobs, middleware, problems
 from shared.bodies import StrictRoute
 from shared.clients.peer import Peer, peer_http
 from shared.db import ReadTx, Tx, connect
+from shared.draining import Drained
 from shared.jobs import Job, JobContext, Jobs
 from shared.migrate import is_current
 from shared.pages import Page, Paged
@@ -58,6 +59,7 @@ def create_app(service: Service, settings: Settings) -> FastAPI:
     for router in (*service.routers, _jobs_router(service.name), _plain, documentation.router):
         app.include_router(router)
     app.add_middleware(middleware.Observed, service=service.name)
+    app.add_middleware(Drained)
     return app
 
 
