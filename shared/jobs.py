@@ -29,6 +29,7 @@ log = structlog.get_logger()
 
 Handler = Callable[["JobContext", dict[str, Any]], dict[str, Any] | None]
 Tick = Callable[["JobContext"], None]
+Ending = Callable[[Db, dict[str, Any], str, str], None]  # (db, arguments, "failed" or "cancelled", why)
 
 INSERT = sa.text("""
     insert into job (id, kind, arguments, queue_id, request_id, created_at)
@@ -64,7 +65,7 @@ CANCEL = sa.text("""
            state = case when j.state = 'queued' then 'cancelled' else j.state end,
            finished_at = case when j.state = 'queued' then :now else j.finished_at end
      where j.id = :id and j.state in ('queued', 'running')
- returning j.id
+ returning j.kind, j.arguments, j.state
 """)
 WAIT_AGAIN = sa.text("""
     update job as j set state = 'queued', problem = cast(:problem as jsonb) where j.id = :id and j.state = 'running'
@@ -88,6 +89,9 @@ class Job(Message):
     created_at: Instant
     started_at: Instant | None = None
     finished_at: Instant | None = None
+
+
+CANCELLED = "It was cancelled."
 
 
 class Cancelled(Exception):
@@ -116,6 +120,7 @@ class Jobs:
     def __init__(self, service: str) -> None:
         self.service = service
         self.handlers: dict[str, Handler] = {}
+        self.endings: dict[str, Ending] = {}
         self.ticks: dict[str, tuple[str, Tick]] = {}
         self.measures: list[Tick] = []
 
@@ -127,6 +132,20 @@ class Jobs:
             return handler
 
         return register
+
+    def ended(self, kind: str) -> Callable[[Ending], Ending]:
+        """Register what follows when a job of this kind fails or is cancelled, in the transaction that says so."""
+
+        def register(ending: Ending) -> Ending:
+            self.endings[kind] = ending
+            return ending
+
+        return register
+
+    def end(self, db: Db, work: sa.Row[Any], state: str, why: str) -> None:
+        """Let what a job worked on know that it will not come to its end; `work` has its kind and arguments."""
+        if work.kind in self.endings:
+            self.endings[work.kind](db, work.arguments, state, why)
 
     def every(self, cron: str) -> Callable[[Tick], Tick]:
         """Register periodic work by a cron line (six fields: seconds come last). It never runs twice at once."""
@@ -211,10 +230,13 @@ def jobs(db: Db, page: PageRequest) -> list[Job]:
     return [Job.model_validate(row) for row in rows]
 
 
-def cancel(db: Db, job_id: UUID) -> Job:
+def cancel(jobs: Jobs, db: Db, job_id: UUID) -> Job:
     """Ask a job to stop. A queued one is cancelled at once, a running one between its chunks. Raises `Conflict`."""
-    if db.execute(CANCEL, {"id": job_id, "now": datetime.now(UTC)}).one_or_none() is None:
+    work = db.execute(CANCEL, {"id": job_id, "now": datetime.now(UTC)}).one_or_none()
+    if work is None:
         raise Conflict(f"Job {job_id} has already {job(db, job_id).state}.")
+    if work.state == "cancelled":
+        jobs.end(db, work, "cancelled", CANCELLED)
     return job(db, job_id)
 
 
@@ -239,7 +261,7 @@ def run_job(jobs: Jobs, context: JobContext) -> None:
     except (PeerUnavailable, DBAPIError, psycopg.Error) as error:
         if isinstance(error, DBAPIError) and not error.connection_invalidated and not _passing(error):
             log.error("job broke", **seen_of(error))
-            _finish(context, "failed", problem=_internal())
+            _break_off(jobs, context, row, "failed", _internal())
             return
         log.warning("job postponed", **seen_of(error))
         with suppress(DBAPIError), transaction(context.engine) as db:
@@ -249,14 +271,15 @@ def run_job(jobs: Jobs, context: JobContext) -> None:
             )
         raise
     except Cancelled:
-        _finish(context, "cancelled")
+        _break_off(jobs, context, row, "cancelled", None)
     except DomainError as error:
-        _finish(context, "failed", problem=_told(error))
+        _break_off(jobs, context, row, "failed", _told(error))
     except Exception as error:
         log.error("job broke", **seen_of(error))
-        _finish(context, "failed", problem=_internal())
+        _break_off(jobs, context, row, "failed", _internal())
     else:
-        _finish(context, "succeeded", result=result)
+        with transaction(context.engine) as db:
+            _finish(db, context, "succeeded", result=result)
 
 
 def _passing(error: DBAPIError) -> bool:
@@ -272,10 +295,15 @@ def _internal() -> dict[str, Any]:
     return {"code": "internal", "detail": "Something went wrong here; the log has it under the job's id."}
 
 
+def _break_off(jobs: Jobs, context: JobContext, work: sa.Row[Any], state: str, problem: dict[str, Any] | None) -> None:
+    with transaction(context.engine) as db:
+        _finish(db, context, state, problem=problem)
+        jobs.end(db, work, state, problem["detail"] if problem else CANCELLED)
+
+
 def _finish(
-    context: JobContext, state: str, result: dict[str, Any] | None = None, problem: dict[str, Any] | None = None
+    db: Db, context: JobContext, state: str, result: dict[str, Any] | None = None, problem: dict[str, Any] | None = None
 ) -> None:
     row = {"id": context.job_id, "state": state, "result": result, "problem": problem, "now": datetime.now(UTC)}
-    with transaction(context.engine) as db:
-        db.execute(FINISH, row)
+    db.execute(FINISH, row)
     log.info(f"job {state}")

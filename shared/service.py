@@ -12,11 +12,10 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from shared import auth, documentation, jobs, middleware, problems
+from shared import auth, jobs, middleware, problems
 from shared.bodies import StrictRoute
 from shared.clients.peer import Peer, peer_http
 from shared.db import ReadTx, Tx, connect
-from shared.draining import Drained
 from shared.jobs import Job, JobContext, Jobs
 from shared.migrate import is_current
 from shared.pages import Page, Paged
@@ -49,17 +48,16 @@ def create_app(service: Service, settings: Settings) -> FastAPI:
         version=service.version,
         lifespan=_lifespan,
         responses={status: {"model": problems.Problem, "description": "Problem"} for status in DOCUMENTED},
-        docs_url=None,
+        docs_url="/docs",
         redoc_url=None,
     )
     context = make_context(service, settings, "service")
     app.state.settings, app.state.engine, app.state.peers = settings, context.engine, context.peers
     app.state.keys, app.state.service, app.state.uploads = auth.KeyRing(settings), service, Uploads()
     problems.install(app)
-    for router in (*service.routers, _jobs_router(service.name), _plain, documentation.router):
+    for router in (*service.routers, _jobs_router(service.jobs), _plain):
         app.include_router(router)
     app.add_middleware(middleware.Observed, service=service.name)
-    app.add_middleware(Drained)
     return app
 
 
@@ -121,7 +119,8 @@ def metrics() -> Response:
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
-def _jobs_router(name: str) -> APIRouter:
+def _jobs_router(work: Jobs) -> APIRouter:
+    name = work.service
     router = APIRouter(
         prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute, dependencies=[auth.requires(f"{name}:read")]
     )
@@ -139,7 +138,7 @@ def _jobs_router(name: str) -> APIRouter:
     @router.post("/{job_id}/cancel", dependencies=[auth.requires(f"{name}:write")])
     def cancel_job(job_id: UUID, db: Tx) -> Job:
         """Ask long work to stop: at once while queued, between two chunks while running."""
-        return jobs.cancel(db, job_id)
+        return jobs.cancel(work, db, job_id)
 
     return router
 

@@ -110,7 +110,7 @@ def drain(jobs: Jobs, context: JobContext, url: str) -> None:
 
 def _without_ticks(jobs: Jobs) -> Jobs:
     plain = Jobs(jobs.service)
-    plain.handlers = jobs.handlers
+    plain.handlers, plain.endings = jobs.handlers, jobs.endings
     return plain
 
 

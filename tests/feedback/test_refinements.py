@@ -220,6 +220,29 @@ def test_a_rule_whose_words_keep_others_than_it_was_confirmed_for_is_not_propose
     assert "as it is worded" in found["verdict"]
 
 
+def test_a_search_that_is_cancelled_or_breaks_shows_it(world: World, owner_engine: sa.Engine) -> None:
+    wanted = {
+        "experiment": world.name,
+        "segment_id": world.name,
+        "metric": play(world, effects=NOTHING_DIFFERS),
+    }
+    job = world.feedback.post("/v1/refinements", json=wanted).json()["id"]
+    done(world.feedback.post(f"/v1/jobs/{job}/cancel"))
+    assert newest(world)["state"] == "cancelled"
+    assert world.feedback.post("/v1/refinements", json=wanted).status_code == 202
+    with owner_engine.begin() as db:  # a bug: what cannot be read
+        broken = "update feedback.refinement set metric = 'unknown' where state = 'searching' and experiment = :key"
+        db.execute(sa.text(broken), {"key": world.name})
+    world.work("feedback")
+    found = newest(world)
+    assert (found["state"], found["verdict"].split()[0]) == ("failed", "Experiment"), found
+
+
+def newest(world: World) -> dict[str, Any]:
+    found: dict[str, Any] = world.feedback.get("/v1/refinements", params={"experiment": world.name}).json()["items"][0]
+    return found
+
+
 def test_an_experiment_with_a_list_speaks_of_that_version_of_that_segment_alone(world: World) -> None:
     metric = play(world, effects=NOTHING_DIFFERS)
     consents = [{"channel": "email", "purpose": "marketing", "state": "granted", "source": "test"}]

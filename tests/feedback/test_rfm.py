@@ -219,3 +219,20 @@ def test_a_run_knows_no_future_and_its_scores_speak_of_its_own_instant(
     query = sa.text("select computed_at from published.feedback_scores where run_id = :run")
     with owner_engine.connect() as db:
         assert db.execute(query, {"run": run}).scalar_one() == datetime.fromisoformat(spoken_of)
+
+
+def test_a_run_whose_job_is_cancelled_or_breaks_shows_it(
+    clean: None, feedback: httpx.Client, work: Work, owner_engine: sa.Engine
+) -> None:
+    run = train(feedback)
+    job = feedback.get(f"/v1/models/{run}").json()["job"]
+    assert feedback.post(f"/v1/jobs/{job}/cancel").json()["state"] == "cancelled"
+    assert feedback.get(f"/v1/models/{run}").json()["state"] == "cancelled"
+    broken = train(feedback)
+    with owner_engine.begin() as db:
+        nonsense = "update feedback.model_run set parameters = jsonb_build_object('kind', 'refund') where id = :run"
+        db.execute(sa.text(nonsense), {"run": broken})
+    work("feedback")
+    assert feedback.get(f"/v1/models/{broken}").json()["state"] == "failed"
+    work("feedback")
+    assert feedback.get(f"/v1/models/{run}").json()["state"] == "cancelled"

@@ -35,6 +35,11 @@ def train_rfm(db: Db, new: TrainRfm) -> Job:
     return job
 
 
+def end(db: Db, run_id: UUID, state: str) -> None:
+    """Note that a run failed or was cancelled before it was published."""
+    queries.end(db, run_id, state)
+
+
 def score_and_publish(engine: Engine, run_id: UUID, reporting_currency: str) -> None:
     """Score all customers and publish the run, in one transaction. A published run stays as it is."""
     with transaction(engine) as db:

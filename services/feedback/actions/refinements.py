@@ -51,6 +51,11 @@ def request(db: Db, peers: Peers, new: NewRefinement) -> Job:
     return job
 
 
+def end(db: Db, refinement_id: UUID, state: str, why: str) -> None:
+    """Note that a search failed or was cancelled before it came to a verdict."""
+    queries.change(db, refinement_id, "searching", {"state": state, "verdict": why})
+
+
 def check_population(audience: AudienceClient, experiment: Experiment, segment: Segment) -> None:
     """Raise where the experiment's target list is not of this segment, as it stands now.
 

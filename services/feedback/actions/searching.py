@@ -19,7 +19,7 @@ from shared.contracts.metrics import MONEY
 from shared.contracts.results import CheckStatus, MetricResult, Results
 from shared.contracts.segments import PreviewRequest, Segment
 from shared.db import Engine, read_only, transaction
-from shared.errors import DomainError, Invalid, PeerUnavailable
+from shared.errors import Invalid
 from shared.telemetry import log
 
 UNLISTED = (
@@ -55,14 +55,7 @@ def search(engine: Engine, peers: Peers, refinement_id: UUID) -> dict[str, Any]:
     with read_only(engine) as db:
         found = queries.refinement(db, refinement_id)
     if found.state == "searching":
-        try:
-            _search(engine, peers, found)
-        except PeerUnavailable:
-            raise
-        except DomainError as error:
-            with transaction(engine) as db:
-                queries.change(db, refinement_id, "searching", {"state": "failed", "verdict": error.detail})
-            raise
+        _search(engine, peers, found)
     with read_only(engine) as db:
         ended = queries.refinement(db, refinement_id)
     log.info("refinement searched", refinement=str(refinement_id), state=ended.state)

@@ -65,6 +65,12 @@ def publish(db: Db, run: ModelRun, now: datetime) -> None:
     db.execute(this.values(state="published", active=True, customers=run.customers, published_at=now, **found))
 
 
+def end(db: Db, run_id: UUID, state: str) -> None:
+    """Give up a run that is not published."""
+    this = sa.update(ModelRunRow).where(col(ModelRunRow.id) == run_id, col(ModelRunRow.state) == "training")
+    db.execute(this.values(state=state).execution_options(synchronize_session=False))
+
+
 def delivered(db: Db, run: ModelRun, now: datetime) -> None:
     """Audience has taken the run over: scores of the model's earlier runs are needed no more."""
     this = sa.update(ModelRunRow).where(col(ModelRunRow.id) == run.id)
