@@ -1,8 +1,8 @@
 """Experiments: give everyone an arm and say what the difference was.
 
 Owns metrics, experiments, assignments, outcomes (recounted from events) and looks. Publishes `experiments_assignments`
-and `experiments_outcomes`. Reads portraits and list members from audience, events and their arrival from feedback.
-Calls audience.
+and `experiments_outcomes`. Reads portraits and list members from audience, events, their arrival and
+declared kinds from feedback. Calls audience.
 """
 
 READS = (
@@ -11,4 +11,5 @@ READS = (
     "audience_list_members",
     "feedback_events",
     "feedback_batches",
+    "feedback_kinds",
 )

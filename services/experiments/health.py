@@ -1,6 +1,7 @@
 """Is the experiment healthy? Each check answers with its figure, what it means and what to do. Pure."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from math import sqrt
 from typing import NamedTuple
 
@@ -16,11 +17,13 @@ FEW = 0.01  # of the customers assigned
 LARGE_SHARE = 0.1
 LARGE_DIFFERENCE = 0.1  # standard deviations
 SURPRISING = 4.0  # standard errors, with many features looked at
+SILENT_AFTER = timedelta(days=1)  # of the first customers' windows
 SUMMED = (MetricKind.COUNT, MetricKind.REVENUE, MetricKind.PROFIT)
 
 
 class Vitals(NamedTuple):
-    """What the checks look at. `discrepancies` are known as of now only."""
+    """What the checks look at. `discrepancies` are known as of now only; `counted_for` is how long the first customer
+    has been counted, nothing where there is none."""
 
     experiment: Experiment
     sizes: Sequence[ArmSize]
@@ -29,6 +32,7 @@ class Vitals(NamedTuple):
     discrepancies: Discrepancies | None
     balance: Sequence[Balance]
     pending: int
+    counted_for: timedelta
 
     @property
     def assigned(self) -> int:
@@ -38,7 +42,7 @@ class Vitals(NamedTuple):
 def checks(vitals: Vitals) -> list[HealthCheck]:
     """All checks that apply, those of the arms' sizes first."""
     found = [sizes_check(vitals.experiment, vitals.sizes), *_discrepancies(vitals), *_currencies(vitals)]
-    return [*found, *_balance(vitals), *_largest_customer(vitals), *_arrivals(vitals)]
+    return [*found, *_balance(vitals), *_largest_customer(vitals), *_silence(vitals), *_arrivals(vitals)]
 
 
 def sizes_check(experiment: Experiment, sizes: Sequence[ArmSize]) -> HealthCheck:
@@ -196,6 +200,28 @@ def _largest_customer(vitals: Vitals) -> list[HealthCheck]:
             )
         )
     return found
+
+
+def _silence(vitals: Vitals) -> list[HealthCheck]:
+    """A metric that nobody's response was ever counted for: what it counts may be called otherwise where it is sent."""
+    if not vitals.assigned or vitals.counted_for < SILENT_AFTER:
+        return []
+    heard = {row.metric_id for row in vitals.sums}
+    silent = [metric for metric in vitals.metrics if metric.id not in heard]
+    kinds = sorted({event.event for metric in silent for event in metric.counted()})
+    named = ", ".join(metric.key for metric in silent)
+    detail = f"Nobody ever sent what {named} counts ({', '.join(kinds)}) about a customer assigned."
+    return [
+        HealthCheck(
+            check="responses_arrive",
+            status=WARNING if silent else OK,
+            figure=float(len(silent)),
+            detail=detail if silent else "Every metric has responses.",
+            advice="Check the kinds of event that are sent, the ids of their customers, and the metric's conditions."
+            if silent
+            else "Nothing to do.",
+        )
+    ]
 
 
 def _arrivals(vitals: Vitals) -> list[HealthCheck]:

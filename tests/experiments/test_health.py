@@ -1,10 +1,12 @@
 """Health: what would make an effect unbelievable is found whatever ids and features look like."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 import sqlalchemy as sa
 
 from services.experiments.actions.results import BALANCED_OVER
-from tests.experiments.conftest import T0
+from tests.experiments.conftest import T0, created
 
 ASSIGNED = sa.text("""
     insert into experiments.assignment
@@ -47,3 +49,30 @@ def test_an_arm_of_whom_nothing_is_known_is_warned_of(balance):
     found = balance({"mail": 30, "nobody": None})
     assert (found["status"], found["figure"]) == ("warning", None)
     assert "nobody" in found["detail"]
+
+
+@pytest.mark.parametrize(("days", "status"), [(0.5, None), (40, "warning")])
+def test_a_metric_that_nobody_ever_sent_an_event_for_is_warned_of(
+    feedback, experiments, experiment, metric, split, respond, work, unique, days, status
+):
+    kind, t0 = f"visit_{unique}".replace("-", "_"), datetime.now(UTC) - timedelta(days=days)
+    created(feedback.put(f"/v1/kinds/{kind}", json={}))
+    silent = metric("visits", event=kind)
+    key = experiment(metrics={"primary": metric(), "secondary": [silent]})["key"]
+    split(key, {f"{unique}-a": "mail", f"{unique}-b": "nobody"}, t0)
+    respond((f"{unique}-a", 0, {}), t0=t0)
+    work("experiments")
+
+    def check() -> dict | None:
+        health = experiments.get(f"/v1/experiments/{key}/results").json()["health"]
+        return next((each for each in health if each["check"] == "responses_arrive"), None)
+
+    found = check()
+    assert (found and found["status"]) == status
+    if status:
+        assert silent in found["detail"]
+        assert kind in found["detail"]
+        assert "orders" not in found["detail"]
+        respond((f"{unique}-b", 0, {"kind": kind}), t0=t0)
+        work("experiments")
+        assert check()["status"] == "ok"

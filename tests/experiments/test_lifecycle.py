@@ -142,6 +142,14 @@ def test_an_unknown_list_or_campaign_is_refused_at_the_field(audience, experimen
         ({"where": {"category": {"is": "like", "value": "x"}}}, "/where/category/is"),
         ({"where": {"category": "jackets"}}, "/where/category"),
         ({"cuped_days": 30}, "/cuped_days"),
+        ({"event": "ordre"}, "/event"),
+        ({"event": None, "events": [{"event": "order"}, {"event": "ordre"}]}, "/events/1/event"),
+        ({"where": {"color": {"is": "eq", "value": "red"}}}, "/where/color"),
+        ({"where": {"category": {"is": "gt", "value": 3}}}, "/where/category/is"),
+        ({"where": {"category": {"is": "in", "value": [3]}}}, "/where/category/value"),
+        ({"event": None, "events": [{"event": "view", "where": {"a/b": {"is": "exists"}}}]}, "/events/0/where/a~1b"),
+        ({"kind": "count", "value": "pieces"}, "/value"),
+        ({"kind": "count", "value": "category"}, "/value"),
     ],
 )
 def test_a_bad_metric_is_refused_at_the_field(experiments, unique, change, pointer):

@@ -7,7 +7,7 @@ import pytest
 from services.experiments.actions import outcomes
 from services.experiments.queries import outcomes as queries
 from shared.db import transaction
-from tests.experiments.conftest import T0
+from tests.experiments.conftest import T0, created
 
 
 def test_only_responses_inside_the_window_count(experiment, metric, split, respond, work, outcomes_of, unique):
@@ -39,19 +39,25 @@ def test_a_refund_is_taken_away_and_another_currency_is_not_added(
     assert outcomes_of(found["id"]) == {(a, revenue): 30.2, (a, profit): 12.08}
 
 
-def test_a_condition_on_a_property_decides_what_counts(experiment, metric, split, respond, work, outcomes_of, unique):
-    jackets = metric("jackets", kind="count", where={"category": {"is": "in", "value": ["jackets", "coats"]}})
-    others = metric("others", kind="count", where={"category": {"is": "ne", "value": "jackets"}})
-    quoted = metric("quoted", kind="count", where={'we"ird \\ näme': {"is": "eq", "value": "O'Neil\"; drop table x"}})
-    large = metric("large", kind="count", value="pieces", where={"pieces": {"is": "gte", "value": 2}})
+def test_a_condition_on_a_property_decides_what_counts(
+    feedback, experiment, metric, split, respond, work, outcomes_of, unique
+):
+    kind, weird = f"sale_{unique}".replace("-", "_"), 'we"ird \\ näme'
+    properties = {"pieces": {"type": "number"}, weird: {"type": "text"}}
+    created(feedback.put(f"/v1/kinds/{kind}", json={"properties": properties}))
+    counted = {"kind": "count", "event": kind}
+    jackets = metric("jackets", **counted, where={"category": {"is": "in", "value": ["jackets", "coats"]}})
+    others = metric("others", **counted, where={"category": {"is": "ne", "value": "jackets"}})
+    quoted = metric("quoted", **counted, where={weird: {"is": "eq", "value": "O'Neil\"; drop table x"}})
+    large = metric("large", **counted, value="pieces", where={"pieces": {"is": "gte", "value": 2}})
     found = experiment(metrics={"primary": jackets, "secondary": [others, quoted, large]})
     a = f"{unique}-a"
     split(found["key"], {a: "mail"})
     respond(
-        (a, 1, {"properties": {"category": "jackets", "pieces": 3}}),
-        (a, 1, {"properties": {"category": "coats", 'we"ird \\ näme': "O'Neil\"; drop table x", "pieces": 1}}),
-        (a, 1, {"properties": {}}),
-        (a, 1, {}),
+        (a, 1, {"kind": kind, "properties": {"category": "jackets", "pieces": 3}}),
+        (a, 1, {"kind": kind, "properties": {"category": "coats", weird: "O'Neil\"; drop table x", "pieces": 1}}),
+        (a, 1, {"kind": kind, "properties": {}}),
+        (a, 1, {"kind": kind}),
     )
     work("experiments")
     assert outcomes_of(found["id"]) == {(a, jackets): 2, (a, others): 3, (a, quoted): 1, (a, large): 3}

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from services.experiments import conditions
+from services.experiments import conditions, declared
 from services.experiments.queries import metrics as queries
 from shared.contracts.metrics import MONEY, Metric, NewMetric
 from shared.db import Db, new_id
-from shared.errors import Conflict, NotFound
+from shared.errors import Conflict, Invalid, NotFound
 
 
 class MetricExists(Conflict):
@@ -18,7 +18,7 @@ class MetricExists(Conflict):
 
 
 def create(db: Db, new: NewMetric, currency: str) -> Metric:
-    """Store a metric. Repeating it with the same content changes nothing. Raises `MetricExists`."""
+    """Store a metric. Repeating it with the same content changes nothing. Raises `MetricExists`, `Invalid`."""
     queries.claim(db, new.key)
     known = queries.newest(db, [new.key]).get(new.key)
     if known is None:
@@ -29,7 +29,7 @@ def create(db: Db, new: NewMetric, currency: str) -> Metric:
 
 
 def change(db: Db, key: str, new: NewMetric, currency: str) -> Metric:
-    """A new version, unless nothing changed. What runs keeps its version. Raises `NotFound`."""
+    """A new version, unless nothing changed. What runs keeps its version. Raises `NotFound`, `Invalid`."""
     queries.claim(db, key)
     known = metric(db, key)
     return known if _same(known, new, currency) else _store(db, new, currency)
@@ -66,6 +66,8 @@ def _same(known: Metric, new: NewMetric, currency: str) -> bool:
 
 
 def _store(db: Db, new: NewMetric, currency: str) -> Metric:
+    if wrong := declared.faults(new, queries.kinds(db)):
+        raise Invalid("The metric counts what cannot arrive.", wrong)
     new = _filled(new, currency)
     row: dict[str, object] = {
         "id": new_id(),

@@ -1,7 +1,7 @@
 """Reading what the difference is. Reading spends nothing."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from services.experiments import counted, decision, ending, figures, health, looking, money, readout
@@ -75,6 +75,7 @@ def results(db: Db, reference: str, as_of: datetime | None = None, *, full: bool
         moments.discrepancies(db, experiment.id) if as_of is None else None,
         moments.balance(db, experiment.id, BALANCED_OVER),
         counting.counted.pending_batches,
+        max((until - cohort.earliest_t0 for cohort in counting.cohorts), default=timedelta(0)),
     )
     return Results(
         experiment=experiment.key,

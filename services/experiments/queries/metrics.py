@@ -8,7 +8,9 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlmodel import col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
+from services.experiments.declared import Kinds
 from services.experiments.tables import MetricRow
+from shared.contracts.kinds import WELL_KNOWN
 from shared.contracts.metrics import Metric
 from shared.db import Db
 
@@ -24,6 +26,7 @@ INSERT_EVENT = sa.text("""
     insert into experiments.metric_event (metric_id, position, kind, sign, condition)
     values (:metric_id, :position, :kind, :sign, cast(:condition as jsonpath))
 """)
+DECLARED = sa.text("select k.name, k.properties from published.feedback_kinds as k")
 CLAIM = sa.text("select pg_advisory_xact_lock(hashtextextended(:key, 0))")
 
 
@@ -36,6 +39,13 @@ def insert(db: Db, row: dict[str, object], events: Sequence[dict[str, object]], 
 def claim(db: Db, key: str) -> None:
     """Wait for whoever else is writing a metric of this key."""
     db.execute(CLAIM, {"key": f"metric {key}"})
+
+
+def kinds(db: Db) -> Kinds:
+    """The kinds of event that there are, well known or declared, and the types of their properties."""
+    known = {name: {each: one.type for each, one in rule.properties.items()} for name, rule in WELL_KNOWN.items()}
+    declared = {row.name: {name: one["type"] for name, one in row.properties.items()} for row in db.execute(DECLARED)}
+    return {**known, **declared}
 
 
 def newest(db: Db, keys: Sequence[str]) -> dict[str, Metric]:
