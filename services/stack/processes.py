@@ -31,7 +31,10 @@ class Program:
 
 @dataclass
 class Process:
-    """A program that was started, with the record of how often it died."""
+    """A program that was started, with the record of how often it died.
+
+    Instants are those of `time.monotonic`: `away_since` it died, until it answers again; `ask_at` the next question.
+    """
 
     program: Program
     popen: subprocess.Popen[bytes] | None = None
@@ -39,6 +42,8 @@ class Process:
     start_again_at: float | None = None
     deaths_in_a_row: int = 0
     answered: bool = False
+    away_since: float | None = None
+    ask_at: float = 0.0
     _log: IO[bytes] | None = field(default=None, repr=False)
 
     def start(self) -> None:

@@ -11,6 +11,7 @@ FIRST_PAUSE = 0.5  # seconds before the first restart; doubled with every furthe
 LONGEST_PAUSE = 30.0
 STEADY_AFTER = 60.0  # seconds alive after which earlier deaths are forgotten
 TICK = 0.1
+ASK_AFTER = 0.5  # seconds between two questions to what was started again, whether it answers
 
 Say = Callable[[str], None]
 Stopping = Callable[[], bool]
@@ -62,10 +63,11 @@ class Supervisor:
         self._supervised += waiting
 
     def tick(self) -> None:
-        """Look once at every supervised process: notice deaths, restart what is due, say both."""
+        """Look once at every supervised process: notice deaths, restart what is due, hear what answers; say all."""
         for process in self._supervised:
             if process.alive:
                 _forgive(process)
+                self._hear(process)
             elif process.start_again_at is None:
                 self._mourn(process)
             elif time.monotonic() >= process.start_again_at:
@@ -85,6 +87,7 @@ class Supervisor:
 
     def _mourn(self, process: Process) -> None:
         name, how = process.program.name, process.how_it_ended()
+        process.away_since = process.away_since or time.monotonic()
         pause = _pause(process)
         self._say(f"{name} {how}; starting it again in {pause:g} s (log: {process.program.log})")
 
@@ -96,6 +99,14 @@ class Supervisor:
             self._say(f"{process.program.name} could not be started ({error}); trying again in {pause:g} s")
         else:
             self._say(f"{process.program.name} was started again")
+
+    def _hear(self, process: Process) -> None:
+        if process.away_since is None or time.monotonic() < process.ask_at:
+            return
+        if _answers(process):
+            self._say(f"{process.program.name} answers again after {time.monotonic() - process.away_since:.1f} s")
+            process.away_since = None
+        process.ask_at = time.monotonic() + ASK_AFTER
 
 
 def _pause(process: Process) -> float:

@@ -1,11 +1,13 @@
 """The supervisor: what dies comes back, and stopping has an order. Real processes, each a line of Python."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,13 +71,34 @@ def test_what_is_killed_is_said_and_started_again(world: World) -> None:
     first = world.process("service").popen
     assert first is not None
     first.kill()
-    world.tick_until(lambda: len(world.said) == 2)
+    world.tick_until(lambda: len(world.said) == 3)
     second = world.process("service").popen
     assert second is not None
     assert second.pid != first.pid
     assert second.poll() is None
     assert world.said[0].startswith("service was killed by signal 9; starting it again in 0.5 s")
     assert world.said[1] == "service was started again"
+    assert re.fullmatch(r"service answers again after \d+\.\d s", world.said[2])
+
+
+def test_what_is_started_again_is_said_to_answer_only_once_it_does(world: World, tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    program = replace(world.program("service"), answers=ready.exists)
+    ready.touch()
+    world.up(program)
+    ready.unlink()
+    process = world.process("service").popen
+    assert process is not None
+    process.kill()
+    world.tick_until(lambda: "service was started again" in world.said)
+    end = time.monotonic() + 1.5
+    while time.monotonic() < end:
+        world.supervisor.tick()
+        time.sleep(0.02)
+    assert len(world.said) == 2
+    ready.touch()
+    world.tick_until(lambda: len(world.said) == 3)
+    assert float(world.said[2].split()[-2]) > 1.5
 
 
 def test_what_keeps_dying_is_started_less_and_less_often(world: World) -> None:

@@ -208,6 +208,7 @@ def test_a_killed_service_comes_back(up: Up) -> None:
     killed.kill()
     up.wait_for("experiments was killed by signal 9; starting it again")
     up.wait_for("experiments was started again")
+    up.wait_for("experiments answers again after")
     target = up.target()
     _answers_again(f"{target.experiments}/readyz", target.key)
     assert up.part("services.experiments serve").pid != killed.pid
