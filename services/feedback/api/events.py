@@ -58,7 +58,8 @@ BODY: dict[str, Any] = {
 }
 
 
-async def _intake(request: Request) -> Intake:
+async def intake_of(request: Request) -> Intake:
+    """What all requests of this process share."""
     state = request.app.state
     if not hasattr(state, "intake"):
         state.intake = Intake(state.engine, state.settings)
@@ -66,18 +67,18 @@ async def _intake(request: Request) -> Intake:
     return intake
 
 
-IntakeOf = Annotated[Intake, Depends(_intake)]
+IntakeOf = Annotated[Intake, Depends(intake_of)]
 
 
 @router.post("", openapi_extra=BODY, dependencies=[requires("feedback:write")])
-async def take(request: Request, intake: IntakeOf) -> IngestReport:
+async def take(request: Request) -> IngestReport:
     """Take in one event, a list of them, NDJSON or CSV. What is accepted is on disk when the answer comes.
 
     One event that is refused answers 422, one that conflicts with another of the same id 409. A list, NDJSON or CSV
     answers 200 with the verdict on every item, even if all are refused. Sending the same again changes nothing.
     """
     kind, request_id = bodies.media_type(request), request.scope["state"]["request_id"]
-    uploads = uploads_of(request)
+    intake, uploads = await intake_of(request), uploads_of(request)  # no dependency: solving one takes a while
     if kind in NDJSON:
         return await uploads.run(actions.take_file, intake, _lines(request), Source("ndjson", request_id))
     if kind == CSV:
