@@ -12,10 +12,11 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from shared import auth, jobs, middleware, problems
+from shared import auth, documentation, jobs, middleware, problems
 from shared.bodies import StrictRoute
 from shared.clients.peer import Peer, peer_http
 from shared.db import ReadTx, Tx, connect
+from shared.draining import Drained
 from shared.jobs import Job, JobContext, Jobs
 from shared.migrate import is_current
 from shared.pages import Page, Paged
@@ -48,16 +49,17 @@ def create_app(service: Service, settings: Settings) -> FastAPI:
         version=service.version,
         lifespan=_lifespan,
         responses={status: {"model": problems.Problem, "description": "Problem"} for status in DOCUMENTED},
-        docs_url="/docs",
+        docs_url=None,
         redoc_url=None,
     )
     context = make_context(service, settings, "service")
     app.state.settings, app.state.engine, app.state.peers = settings, context.engine, context.peers
     app.state.keys, app.state.service, app.state.uploads = auth.KeyRing(settings), service, Uploads()
     problems.install(app)
-    for router in (*service.routers, _jobs_router(service.jobs), _plain):
+    for router in (*service.routers, _jobs_router(service.jobs), _plain, documentation.router):
         app.include_router(router)
     app.add_middleware(middleware.Observed, service=service.name)
+    app.add_middleware(Drained)
     return app
 
 
