@@ -3,9 +3,19 @@
 import math
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    ValidationError,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
@@ -15,6 +25,12 @@ class Message(BaseModel):
     """A frozen message: it can be passed anywhere, and a misspelt field is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
+
+
+def refuse_at(place: tuple[str | int, ...], message: str, given: Any = None) -> NoReturn:
+    """From inside a validator: report `message` at `place`, counted from the value that is being validated."""
+    error = PydanticCustomError("rule", "{message}", {"message": message})
+    raise ValidationError.from_exception_data("rule", [InitErrorDetails(type=error, loc=place, input=given)])
 
 
 def _without_nul(text: str) -> str:

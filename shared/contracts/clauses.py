@@ -17,14 +17,12 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
-    ValidationError,
     WrapValidator,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from shared.contracts.audience import AttributeName
-from shared.contracts.base import Instant, Key, Message
+from shared.contracts.base import Instant, Key, Message, refuse_at
 from shared.contracts.comparisons import (
     MAX_DAYS,
     ORDERING,
@@ -36,6 +34,7 @@ from shared.contracts.comparisons import (
     shape_error,
 )
 from shared.contracts.permissions import ConsentState
+from shared.contracts.scopes import FoldedKey
 
 MAX_DEPTH = 10
 MAX_CLAUSES = 200
@@ -124,11 +123,11 @@ class TraitClause(Message):
         if self.cutoff is None:
             wrong = shape_error(self.is_, self.value)
             if wrong:
-                _refuse(("value",), wrong, self.value)
+                refuse_at(("value",), wrong, self.value)
         elif self.value is not None:
-            _refuse(("cutoff",), "name either a value or a cut-off", self.cutoff)
+            refuse_at(("cutoff",), "name either a value or a cut-off", self.cutoff)
         elif self.is_ not in ORDERING[:4]:
-            _refuse(("is",), "with a cut-off must be lt, lte, gt or gte", self.is_)
+            refuse_at(("is",), "with a cut-off must be lt, lte, gt or gte", self.is_)
         return self
 
 
@@ -170,24 +169,24 @@ class EventClause(Message):
     def _fits_together(self) -> "EventClause":
         named = [name for name in WINDOWS if getattr(self, name) is not None]
         if len(named) > 1:
-            _refuse((named[1],), f"a clause has one window; this one has {named[0]} too", named)
+            refuse_at((named[1],), f"a clause has one window; this one has {named[0]} too", named)
         for name in ("between_ago", "between"):
             window = getattr(self, name)
             if window is not None and (window[0] <= window[1] if name == "between_ago" else window[0] >= window[1]):
-                _refuse((name,), "must begin before it ends", window)
+                refuse_at((name,), "must begin before it ends", window)
         self._measure_fits()
         return self
 
     def _measure_fits(self) -> None:
         if self.is_ is None:
             if self.measure is not Measure.COUNT or self.value is not None:
-                _refuse(("is",), "says how the measure compares with the value", None)
+                refuse_at(("is",), "says how the measure compares with the value", None)
         elif wrong := shape_error(self.is_, self.value):
-            _refuse(("value",), wrong, self.value)
+            refuse_at(("value",), wrong, self.value)
         if self.measure is Measure.DISTINCT and self.of is None:
-            _refuse(("of",), "names the property whose distinct values are counted", None)
+            refuse_at(("of",), "names the property whose distinct values are counted", None)
         if self.measure in (Measure.COUNT, Measure.DAYS_SINCE_LAST) and self.of is not None:
-            _refuse(("of",), f"{self.measure} is of events, not of a property", self.of)
+            refuse_at(("of",), f"{self.measure} is of events, not of a property", self.of)
 
 
 WINDOWS = ("within_days", "between_ago", "between", "during", "ever")
@@ -202,8 +201,8 @@ class SegmentClause(Message):
 class ConsentClause(Message):
     """What the customer's consent for a channel and purpose is; by default: one that permits contact."""
 
-    consent: Key
-    purpose: Key
+    consent: FoldedKey
+    purpose: FoldedKey
     brand: Key = "default"
     state: tuple[ConsentState, ...] = Field(default=PERMITTING, min_length=1, max_length=len(ConsentState))
 
@@ -221,12 +220,6 @@ CLAUSES: dict[str, type[BaseModel]] = {
 PLANNED = ("sequence", "near", "text", "experiment")
 
 
-def _refuse(place: Place, message: str, given: Any) -> None:
-    """Raise what Pydantic reports at `place`, counted from the value that is being validated."""
-    error = PydanticCustomError("segment", "{message}", {"message": message})
-    raise ValidationError.from_exception_data("segment", [InitErrorDetails(type=error, loc=place, input=given)])
-
-
 def _by_key(given: Any, _: Any) -> BaseModel:
     """Read a clause as what its key says. Errors keep the exact place in the input."""
     if isinstance(given, BaseModel):
@@ -235,14 +228,14 @@ def _by_key(given: Any, _: Any) -> BaseModel:
         raise ValueError('must be an object, a clause such as {"attribute": …}')
     for key in PLANNED:
         if key in given:
-            _refuse((key,), f"`{key}` clauses are not supported by this version", given[key])
+            refuse_at((key,), f"`{key}` clauses are not supported by this version", given[key])
     named = [key for key in CLAUSES if key in given]
     if len(named) == 1:
         return CLAUSES[named[0]].model_validate(given)
     if named:
         raise ValueError(f"is two clauses at once, {named[0]} and {named[1]}")
     for key in given:
-        _refuse((str(key),), f"is not a clause; a clause has one of the keys {', '.join(CLAUSES)}", key)
+        refuse_at((str(key),), f"is not a clause; a clause has one of the keys {', '.join(CLAUSES)}", key)
     raise ValueError(f"must have one of the keys {', '.join(CLAUSES)}")
 
 
@@ -291,7 +284,7 @@ def _limit_clauses(given: Any) -> None:
             raise ValueError(f"must not have more than {MAX_CLAUSES} clauses")
         depth = 1 + sum(isinstance(part, str) for part in place)
         if depth > MAX_DEPTH:
-            _refuse(place, f"is nested deeper than {MAX_DEPTH} clauses", None)
+            refuse_at(place, f"is nested deeper than {MAX_DEPTH} clauses", None)
         waiting += _below(node, place)
 
 

@@ -20,9 +20,6 @@ SCALE = PropertyRule(type="number", minimum=0, maximum=10)
 
 PRODUCT = {"product": TEXT, "quantity": POSITIVE}
 SCOPE = {"brand": TEXT, "channel": TEXT, "purpose": TEXT}
-# What a withdrawal may be about; one that names anything else is about all of them.
-CHANNELS = ("app", "email", "fax", "messenger", "phone", "post", "push", "sms", "web", "whatsapp")
-PURPOSES = ("marketing", "service")
 MONEY = frozenset(["order", "order_line", "payment", "refund", "cancellation"])  # kinds whose value is money
 
 

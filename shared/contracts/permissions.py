@@ -7,8 +7,10 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints, model_validator
 
-from shared.contracts.base import CustomerId, Instant, JsonValue, Key, Message, Text
+from shared.contracts.base import CustomerId, Instant, JsonValue, Key, Message, Text, refuse_at
+from shared.contracts.scopes import Channel, Purpose
 
+DEFAULT_BRAND = "default"
 AddressHash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -40,9 +42,9 @@ class ConsentStatement(Message):
     permission is never dated after its arrival. It may end by itself (`expires_at`).
     """
 
-    purpose: Key | None = None
+    purpose: Purpose | None = None
     state: ConsentState
-    brand: Key | None = "default"
+    brand: Key | None = DEFAULT_BRAND
     at: Instant | None = None
     source: Text = Field(min_length=1, max_length=200)
     wording: Text | None = Field(default=None, max_length=4000)
@@ -51,10 +53,12 @@ class ConsentStatement(Message):
 
     @model_validator(mode="after")
     def _scope_fits(self) -> "ConsentStatement":
-        if not self.state.refuses and (self.purpose is None or self.brand is None):
-            raise ValueError("only a refusal (`denied`, `withdrawn`) may leave out the purpose or cover every brand")
+        if not self.state.refuses and self.purpose is None:
+            refuse_at(("purpose",), "only a refusal (`denied`, `withdrawn`) may leave out the purpose")
+        if not self.state.refuses and self.brand is None:
+            refuse_at(("brand",), "only a refusal (`denied`, `withdrawn`) may cover every brand")
         if self.expires_at is not None and not self.state.permits:
-            raise ValueError("only a permission can expire")
+            refuse_at(("expires_at",), "only a permission can expire")
         return self
 
 
@@ -65,12 +69,12 @@ class NewConsent(ConsentStatement):
     else is taken only where nothing was said.
     """
 
-    channel: Key | None = None
+    channel: Channel | None = None
 
     @model_validator(mode="after")
     def _channel_fits(self) -> "NewConsent":
         if not self.state.refuses and self.channel is None:
-            raise ValueError("only a refusal (`denied`, `withdrawn`) may leave out the channel")
+            refuse_at(("channel",), "only a refusal (`denied`, `withdrawn`) may leave out the channel")
         return self
 
 
@@ -88,6 +92,12 @@ class Consent(Message):
     evidence: dict[str, JsonValue] | None = None
     expires_at: datetime | None = None
     recorded_at: datetime
+
+
+class StatedConsent(Consent):
+    """What was recorded; `warnings` say what it may not have meant."""
+
+    warnings: list[str] = Field(default_factory=list)
 
 
 class ContactStatus(StrEnum):
@@ -108,7 +118,7 @@ class ContactPointContent(Message):
 
 
 class NewContactPoint(ContactPointContent):
-    channel: Key
+    channel: Channel
 
 
 class ContactPoint(ContactPointContent):
@@ -120,7 +130,7 @@ class NewSuppression(Message):
     """Do not contact: on one channel, or (without `channel`) on none; for ever, or until `ends_at`."""
 
     customer_id: CustomerId
-    channel: Key | None = None
+    channel: Channel | None = None
     reason: Text = Field(min_length=1, max_length=500)
     ends_at: Instant | None = None
 
@@ -140,16 +150,16 @@ class SendCheckRequest(Message):
     customer_ids: list[CustomerId] = Field(min_length=1, max_length=1000)
     target_list_id: UUID | None = None
     brand: Key | None = None
-    channel: Key | None = None
-    purpose: Key | None = None
+    channel: Channel | None = None
+    purpose: Purpose | None = None
 
     @model_validator(mode="after")
     def _scope_known(self) -> "SendCheckRequest":
-        named = (self.brand, self.channel, self.purpose)
-        if self.target_list_id is None and (self.channel is None or self.purpose is None):
-            raise ValueError("name a `target_list_id`, or both `channel` and `purpose`")
-        if self.target_list_id is not None and any(named):
-            raise ValueError("the target list says brand, channel and purpose")
+        for field, said in (("brand", self.brand), ("channel", self.channel), ("purpose", self.purpose)):
+            if self.target_list_id is None and said is None and field != "brand":
+                refuse_at((field,), "name a `target_list_id`, or both `channel` and `purpose`")
+            if self.target_list_id is not None and said is not None:
+                refuse_at((field,), "the target list says brand, channel and purpose")
         return self
 
 

@@ -2,44 +2,43 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from pydantic import Field, StringConstraints, model_validator
 
 from shared.contracts.audience import AttributeName
-from shared.contracts.base import Currency, Instant, JsonValue, Key, Message, Money, Name, Text
+from shared.contracts.base import Currency, Instant, JsonValue, Key, Message, Money, Name, Text, refuse_at
+from shared.contracts.scopes import Channel, Purpose
 
 
-class CampaignPurpose(StrEnum):
-    """Service messages (a recall, a delivery notice) bypass contact caps and the global control."""
-
-    MARKETING = "marketing"
-    SERVICE = "service"
-
-
-class NewCampaign(Message):
+class CampaignContent(Message):
     """What lists, experiments and events refer to. `budget` is an amount of `currency`."""
 
     key: Key
     name: Name
     brand: Key = "default"
-    channel: Key
-    purpose: CampaignPurpose
+    purpose: Purpose
     budget: Annotated[Money, Field(ge=0)] | None = None
     currency: Currency | None = None
     send_at: Instant | None = None
     owner: Text | None = Field(default=None, max_length=200)
 
     @model_validator(mode="after")
-    def _budget_has_currency(self) -> "NewCampaign":
+    def _budget_has_currency(self) -> Self:
         if (self.budget is None) != (self.currency is None):
-            raise ValueError("`budget` and `currency` belong together")
+            missing = "currency" if self.currency is None else "budget"
+            refuse_at((missing,), "`budget` and `currency` belong together")
         return self
 
 
-class Campaign(NewCampaign):
+class NewCampaign(CampaignContent):
+    channel: Channel
+
+
+class Campaign(CampaignContent):
     id: UUID
+    channel: str
     created_at: datetime
 
 
@@ -82,8 +81,8 @@ class NewTargetList(Message):
     segment_id: Annotated[Text, StringConstraints(min_length=1, max_length=100)]
     campaign: Key | None = None
     brand: Key | None = None
-    channel: Key | None = None
-    purpose: Key | None = None
+    channel: Channel | None = None
+    purpose: Purpose | None = None
     rank_by: RankBy | None = None
     limit: int | None = Field(default=None, ge=1, le=1_000_000_000)
     strata: list[Reference] = Field(default_factory=list, max_length=5)
@@ -96,8 +95,9 @@ class NewTargetList(Message):
 
     @model_validator(mode="after")
     def _scope_known(self) -> "NewTargetList":
-        if self.campaign is None and (self.channel is None or self.purpose is None):
-            raise ValueError("name a `campaign`, or both `channel` and `purpose`")
+        for field, said in (("channel", self.channel), ("purpose", self.purpose)):
+            if self.campaign is None and said is None:
+                refuse_at((field,), "name a `campaign`, or both `channel` and `purpose`")
         return self
 
 

@@ -114,7 +114,7 @@ def test_no_address_personal_value_or_undeclared_value_is_stored(load, unique, e
                 "consents": [
                     {
                         "channel": "email",
-                        "purpose": "x",
+                        "purpose": "marketing",
                         "state": "granted",
                         "source": "s",
                         "evidence": {"by": [mails[6]]},

@@ -146,11 +146,13 @@ def test_the_same_statement_again_changes_nothing(audience, load, unique):
         ("email", {"source": "told by ada@example.com"}, "/source"),
         ("email", {"evidence": {"from": "ada@example.com"}}, "/evidence"),
         ("email", {"purpose": "no spaces allowed"}, "/purpose"),
-        ("email", {"purpose": None}, ""),
-        ("email", {"brand": None}, ""),
-        ("email", {"state": "denied", "expires_at": "2030-01-01T00:00:00Z"}, ""),
+        ("email", {"purpose": None}, "/purpose"),
+        ("email", {"brand": None}, "/brand"),
+        ("email", {"state": "denied", "expires_at": "2030-01-01T00:00:00Z"}, "/expires_at"),
         ("email", {"colour": "blue"}, "/colour"),
         ("*", {}, "/state"),
+        ("emial", {"state": "denied"}, "#path/channel"),
+        ("email", {"state": "denied", "purpose": "marketin"}, "/purpose"),
     ],
 )
 def test_a_statement_that_makes_no_sense_is_refused_at_its_field(audience, load, unique, channel, change, pointer):

@@ -42,7 +42,7 @@ def test_each_customer_gets_the_first_reason(audience, load, unique):
 
 def test_permission_of_one_brand_channel_or_purpose_is_not_that_of_another(audience, load, unique):
     load([{"customer_id": unique, **REACHABLE}])
-    assert check(audience, [unique], channel="email", purpose="survey") == ["not permitted"]
+    assert check(audience, [unique], channel="email", purpose="service") == ["not permitted"]
     assert check(audience, [unique], channel="email", purpose="marketing", brand="other") == ["not permitted"]
     assert check(audience, [unique], channel="sms", purpose="marketing") == ["not reachable"]
 
@@ -185,7 +185,7 @@ def test_a_repeated_suppression_with_its_key_is_one(audience, unique):
         ({"customer_ids": [], "channel": "email", "purpose": "marketing"}, "/customer_ids"),
         ({"customer_ids": ["c"] * 1001, "channel": "email", "purpose": "marketing"}, "/customer_ids"),
         ({"customer_ids": ["a\x00b"], "channel": "email", "purpose": "marketing"}, "/customer_ids/0"),
-        ({"customer_ids": ["c"], "channel": "email"}, ""),
+        ({"customer_ids": ["c"], "channel": "email"}, "/purpose"),
         ({"customer_ids": ["c"], "channel": "; drop table", "purpose": "marketing"}, "/channel"),
         ({"customer_ids": ["c"], "target_list_id": "7"}, "/target_list_id"),
     ],

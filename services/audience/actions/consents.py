@@ -8,7 +8,14 @@ from services.audience.queries import arrivals, customers
 from services.audience.queries import permission as queries
 from services.audience.queries import suppressions as suppression_queries
 from services.audience.screening import faults
-from shared.contracts.permissions import Consent, ConsentStatement, NewSuppression, Suppression
+from shared.contracts.permissions import (
+    DEFAULT_BRAND,
+    Consent,
+    ConsentStatement,
+    NewSuppression,
+    StatedConsent,
+    Suppression,
+)
 from shared.db import Db, new_id
 from shared.errors import FieldError, Invalid
 from shared.telemetry import log
@@ -16,7 +23,7 @@ from shared.telemetry import log
 WITHDRAWALS = "withdrawals"
 
 
-def state(db: Db, customer_id: str, channel: str, statement: ConsentStatement) -> Consent:
+def state(db: Db, customer_id: str, channel: str, statement: ConsentStatement) -> StatedConsent:
     """Append a statement about permission on `channel`; `*` is every one, which only a refusal may cover.
 
     The same statement again (scope, instant and state) changes nothing. Raises `NotFound`, `Invalid`.
@@ -28,7 +35,20 @@ def state(db: Db, customer_id: str, channel: str, statement: ConsentStatement) -
     if wrong:
         raise Invalid("The statement breaks a rule.", wrong)
     customers.portrait(db, customer_id)
-    return queries.record(db, customer_id, None if every else channel, statement, now)
+    recorded = queries.record(db, customer_id, None if every else channel, statement, now)
+    return StatedConsent(**recorded.model_dump(), warnings=_doubts(db, recorded))
+
+
+def _doubts(db: Db, recorded: Consent) -> list[str]:
+    """Brands are an installation's own words, so a misspelt one cannot be refused; but a refusal must be heard."""
+    if not recorded.state.refuses or recorded.brand is None:
+        return []
+    if recorded.brand == DEFAULT_BRAND or queries.brand_is_known(db, recorded.customer_id, recorded.brand):
+        return []
+    return [
+        f"No campaign has the brand {recorded.brand}, and this customer permitted nothing for it: "
+        "messages of every other brand go on. `brand: null` refuses all of them."
+    ]
 
 
 def take_withdrawals(db: Db) -> None:

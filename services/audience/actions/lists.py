@@ -132,7 +132,7 @@ def _scope(db: Db, new: NewTargetList) -> Scope:
         campaign = campaigns.campaign(db, new.campaign)
     except NotFound as error:
         raise Invalid(error.detail, [FieldError("/campaign", "there is no such campaign")]) from error
-    scope = Scope(campaign.brand, campaign.channel, campaign.purpose.value)
+    scope = Scope(campaign.brand, campaign.channel, campaign.purpose)
     said = Scope(new.brand or scope.brand, new.channel or scope.channel, new.purpose or scope.purpose)
     if said != scope:
         wrong = [FieldError(f"/{name}", f"the campaign says {own}") for name, own in scope._asdict().items()

@@ -3,7 +3,6 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Path, Query
-from pydantic import StringConstraints
 
 from services.audience.actions import consents as actions
 from services.audience.actions import sending
@@ -20,8 +19,10 @@ from shared.contracts.permissions import (
     NewSuppression,
     SendCheckAnswer,
     SendCheckRequest,
+    StatedConsent,
     Suppression,
 )
+from shared.contracts.scopes import ChannelOrEvery
 from shared.db import ReadTx, Tx
 from shared.idempotency import Once
 from shared.pages import Page, Paged
@@ -29,7 +30,6 @@ from shared.pages import Page, Paged
 READ, WRITE = requires("audience:read"), requires("audience:write")
 router = APIRouter(prefix="/v1", tags=["permission"], route_class=StrictRoute, dependencies=[READ])
 
-Channel = Annotated[str, StringConstraints(pattern=r"^(\*|[A-Za-z0-9][A-Za-z0-9_.\-]{0,99})$"), Path()]
 GRANT = {"purpose": "marketing", "state": "granted", "source": "preference centre"}
 DO_NOT_CONTACT = {"customer_id": "c-42", "channel": "email", "reason": "asked by telephone"}
 CHECK = {"channel": "email", "purpose": "marketing", "customer_ids": ["c-42"]}
@@ -38,11 +38,14 @@ CHECK = {"channel": "email", "purpose": "marketing", "customer_ids": ["c-42"]}
 @router.put("/customers/{customer_id:any_id}/consents/{channel}", dependencies=[WRITE])
 def put_consent(
     customer_id: CustomerPath,
-    channel: Channel,
+    channel: Annotated[ChannelOrEvery, Path()],
     statement: Annotated[ConsentStatement, Body(openapi_examples={"example": {"value": GRANT}})],
     db: Tx,
-) -> Consent:
-    """State a permission or a refusal on a channel; `*` is every channel. Nothing is overwritten: the newest holds."""
+) -> StatedConsent:
+    """State a permission or a refusal on a channel; `*` is every channel. Nothing is overwritten: the newest holds.
+
+    A refusal for a brand that no campaign has, and that nothing was permitted for, is kept with a warning.
+    """
     return actions.state(db, customer_id, channel, statement)
 
 

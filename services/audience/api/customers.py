@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Query, Request
+from fastapi import APIRouter, Body, Path, Query, Request
 
 from services.audience.actions import customers as actions
 from services.audience.actions import imports
@@ -15,8 +15,8 @@ from shared import bodies
 from shared.auth import requires
 from shared.bodies import StrictRoute
 from shared.contracts.audience import CustomerRow, ImportReject, Portrait, PortraitChange, QualityReport
-from shared.contracts.base import Key
 from shared.contracts.permissions import ContactPoint, ContactPointContent
+from shared.contracts.scopes import Channel
 from shared.db import ReadTx, Tx
 from shared.errors import UnsupportedMediaType
 from shared.pages import Page, Paged
@@ -98,7 +98,7 @@ POINT: dict[str, Any] = {"handle": "crm:8812", "status": "active"}
 @router.put("/customers/{customer_id:any_id}/contact-points/{channel}", dependencies=[WRITE])
 def put_contact_point(
     customer_id: CustomerPath,
-    channel: Key,
+    channel: Annotated[Channel, Path()],
     content: Annotated[ContactPointContent, Body(openapi_examples={"example": {"value": POINT}})],
     db: Tx,
 ) -> ContactPoint:

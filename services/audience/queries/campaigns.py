@@ -16,7 +16,7 @@ from shared.pages import PageRequest
 
 def insert(db: Db, campaign_id: UUID, new: NewCampaign, now: datetime) -> bool:
     """False when the key is taken."""
-    row = {"id": campaign_id, "created_at": now, **new.model_dump(), "purpose": new.purpose.value}
+    row = {"id": campaign_id, "created_at": now, **new.model_dump()}
     statement = insert_into(CampaignRow).values(row).on_conflict_do_nothing(index_elements=["key"])
     return db.execute(statement.returning(col(CampaignRow.id))).one_or_none() is not None
 

@@ -84,6 +84,13 @@ RECORD = with_json(
 """),  # noqa: S608
     "evidence",
 )
+BRAND_IS_KNOWN = sa.text("""
+    select exists (select from audience.campaign as c where lower(c.brand) = lower(:brand))
+        or exists (select
+                     from audience.consent as c
+                    where c.customer_id = :customer and lower(c.brand) = lower(:brand)
+                      and c.state not in ('denied', 'withdrawn'))
+""")
 HEARD = sa.text("""
     select count(*)
       from published.feedback_withdrawals as w
@@ -140,6 +147,12 @@ def record(db: Db, customer_id: str, channel: str | None, statement: ConsentStat
     row |= {"at": dated(statement.state, statement.at or now, now)}
     row |= {"expires_at": statement.expires_at}
     return Consent.model_validate(dict(db.execute(RECORD, row).one()._mapping))
+
+
+def brand_is_known(db: Db, customer_id: str, brand: str) -> bool:
+    """Whether a campaign has the brand, or anything but refusals was said about this customer for it."""
+    known: bool = db.execute(BRAND_IS_KNOWN, {"customer": customer_id, "brand": brand}).scalar_one()
+    return known
 
 
 def take_withdrawals(db: Db, low: str, high: str, now: datetime) -> int:

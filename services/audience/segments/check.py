@@ -8,8 +8,9 @@ from services.audience.segments.measures import OF_NUMBERS, ZERO_WITHOUT_EVENTS,
 from services.audience.segments.tree import walk
 from services.audience.segments.values import read, type_of
 from shared.contracts.audience import AttributeType
-from shared.contracts.clauses import AttributeClause, Clause, EventClause, Measure, TraitClause
+from shared.contracts.clauses import AttributeClause, Clause, ConsentClause, EventClause, Measure, TraitClause
 from shared.contracts.comparisons import OF_TEXT, OF_TIME, ORDERING, PRESENCE, Operator
+from shared.contracts.scopes import CHANNELS, PURPOSES
 from shared.errors import FieldError, Invalid
 
 _A = {
@@ -79,6 +80,11 @@ def _of_clause(clause: Clause, catalogue: Catalogue) -> Iterator[FieldError]:
         yield from _of_trait(clause, catalogue)
     elif isinstance(clause, EventClause):
         yield from _of_event(clause, catalogue)
+    elif isinstance(clause, ConsentClause):
+        if clause.consent not in CHANNELS:
+            yield FieldError("/consent", f"is no channel; channels are {', '.join(CHANNELS)}")
+        if clause.purpose not in PURPOSES:
+            yield FieldError("/purpose", f"is no purpose; purposes are {', '.join(PURPOSES)}")
 
 
 def _of_comparison(name: str, kind: AttributeType, operator: Operator, value: Any) -> Iterator[FieldError]:

@@ -10,7 +10,8 @@ from pydantic_core import to_json
 
 from services.feedback.queries.arrays import array_of
 from shared.contracts.feedback import Event, RecordedEvent
-from shared.contracts.kinds import CHANNELS, MONEY, PURPOSES
+from shared.contracts.kinds import MONEY
+from shared.contracts.scopes import CHANNELS, PURPOSES
 from shared.db import Db, copy_rows, driver
 from shared.errors import Invalid
 from shared.pages import PageRequest
@@ -67,7 +68,7 @@ STAGE = sa.text(f"""
 UNSTAGE = sa.text("drop table incoming")
 
 # What names nothing known covers everything: who says no must be heard, however it is spelled. Brands are the
-# installation's own, so that any well-formed one is known; channels and purposes are in `shared.contracts.kinds`.
+# installation's own, so that any well-formed one is known; channels and purposes are in `shared.contracts.scopes`.
 _NAMED = "substring(lower(btrim(e.properties ->> '{name}', E' \\t\\r\\n')) from '^[a-z0-9][a-z0-9_.-]{{0,99}}$')"
 _KNOWN = "(select k.name from unnest(cast(:{names} as text[])) as k (name) where k.name = {named})"
 _BRAND = _NAMED.format(name="brand")
