@@ -23,7 +23,10 @@ def learnt(audience, experiments, experiment, metric, target_list, respond, work
     found = experiment(
         target_list_id=str(target_list(members)),
         split="exact",
-        metrics={"primary": metric("orders"), "secondary": [profit]},
+        metrics={
+            "primary": metric("orders"),
+            "secondary": [profit, metric("capped", kind="revenue", currency="EUR", cap="4")],
+        },
         arms=[ARMS[0], {**ARMS[1], "cost_per_contact": "0.50"}],
     )
     run = experiments.post(f"/v1/experiments/{found['key']}/assignments", json={"t0": T0.isoformat()})
@@ -69,6 +72,15 @@ def test_profit_learnt_from_is_the_profit_of_the_results(experiments, learnt):
     policies = experiments.get(f"/v1/experiments/{learnt}/policy").json()["policies"]
     everyone = next(each["value"] for each in policies if each["policy"] == "contact_all")
     assert everyone["low"] < shown["absolute"]["estimate"] < everyone["high"]
+
+
+def test_what_is_learnt_of_a_capped_metric_is_the_effect_of_the_results(experiments, learnt):
+    results = experiments.get(f"/v1/experiments/{learnt}/results").json()
+    measured = next(each for each in results["metrics"] if each["metric"].startswith("capped"))
+    (shown,) = measured["effects"]
+    params = {"metric": measured["metric"]}
+    effect = experiments.get(f"/v1/experiments/{learnt}/uplift", params=params).json()["average_effect"]
+    assert effect["estimate"] == pytest.approx(shown["absolute"]["estimate"], abs=shown["standard_error"])
 
 
 def test_profit_has_no_price(experiments, learnt):

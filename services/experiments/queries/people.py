@@ -27,7 +27,7 @@ VERSION = sa.text("""
 """)
 PEOPLE = sa.text(f"""
     select a.customer_id, a.arm, a.probability, a.stratum, a.features,
-           coalesce(least(o.value, cast(m.definition ->> 'cap' as float8)), 0) as value
+           least(coalesce(o.value, 0), cast(m.definition ->> 'cap' as float8)) as value
       from experiments.assignment as a
       join experiments.metric as m on m.id = :metric
       left join experiments.outcome as o
