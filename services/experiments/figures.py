@@ -75,6 +75,15 @@ class Discrepancies(NamedTuple):
     contacted: int
 
 
+class ByDay(NamedTuple):
+    """Values of an arm's and stratum's customers with an outcome, by each of some days after t0: (customers, days)."""
+
+    metric_id: UUID
+    arm: str
+    stratum: str
+    values: NDArray[np.float64]
+
+
 Values = Mapping[tuple[str, str], NDArray[np.float64]]  # by arm and stratum
 ByStratum = dict[str, Moments]
 

@@ -1,5 +1,6 @@
 """What the worker does: assign long lists, keep outcomes up with arrivals, take looks when they are due."""
 
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -21,6 +22,16 @@ def assign_list(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any
     ASSIGNED.labels("list").inc(found.new)
     log.info("list assigned", experiment=found.experiment, assigned=found.assigned, new=found.new)
     return found.model_dump(mode="json")
+
+
+@jobs.handles("take-look")
+def take_look(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Take a look at many customers. Doing it again gives the same look, and spends nothing."""
+    as_of = datetime.fromisoformat(arguments["as_of"]) if arguments["as_of"] else None
+    look, fresh = looks.take(partial(transaction, context.engine), arguments["experiment"], as_of)
+    if fresh:
+        log.info("look taken", experiment=arguments["experiment"], number=look.number, final=look.final)
+    return look.model_dump(mode="json")
 
 
 @jobs.every("* * * * * */2")

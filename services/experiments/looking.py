@@ -87,8 +87,7 @@ def decide(experiment: Experiment, contrast: Contrast, past: Sequence[Kept], at:
     kind = kind_of(contrast.metric)
     evidence = Evidence(strata, kind, at.fraction, at.final, extras.correlation, draw, seed, at.early)
     found = looks.decide(plan, [kept.past for kept in past], evidence)
-    dealt = None if draw is None or not isfinite(found.bound) else nominal(draw, seed, experiment.alpha)
-    return Kept(found.as_past(), at.day, _effect(contrast, found, dealt, at.number))
+    return Kept(found.as_past(), at.day, _effect(contrast, found, at.number))
 
 
 def standing(found: Kept, past: Sequence[Kept]) -> LookEffect:
@@ -170,12 +169,6 @@ def redealt(experiment: Experiment, contrast: Contrast, values: Values) -> Redea
     return Redealt(found.low, found.high, found.p_value, found.draws) if isfinite(found.p_value) else None
 
 
-def nominal(draw: Draw, seed: int, level: float) -> Randomisation | None:
-    """The randomisation test as if this were the only look."""
-    found = randomisation.compare(draw, seed=seed, draws=DRAWS, level=level)
-    return Randomisation(p_value=found.p_value, draws=found.draws) if isfinite(found.p_value) else None
-
-
 def correlation(experiment: Experiment, pairs: Sequence[tuple[Products, Products]]) -> correlated_looks.Array:
     """Between the looks so far and this one; strata only count where the split was exact within them."""
     if experiment.split is Split.HASH:
@@ -192,7 +185,7 @@ def _seed(experiment: Experiment, contrast: Contrast, number: int) -> int:
     return bucketing.fnv(f"{experiment.seed} {contrast.metric.key} {contrast.arm.key} {number}")
 
 
-def _effect(contrast: Contrast, found: looks.Look, dealt: Randomisation | None, look: int) -> LookEffect:
+def _effect(contrast: Contrast, found: looks.Look, look: int) -> LookEffect:
     interval = found.interval
     bounded = isfinite(found.bound)
     return LookEffect(
@@ -213,7 +206,7 @@ def _effect(contrast: Contrast, found: looks.Look, dealt: Randomisation | None, 
         look=look if bounded else None,
         too_few=found.too_few is not None,
         overstated=found.overstated,
-        randomisation=dealt,
+        randomisation=None if found.redealt is None else Randomisation(**found.redealt._asdict()),
         method=interval.method,
         reason=interval.reason,
         warning=found.warning,

@@ -79,6 +79,13 @@ class PastLook(NamedTuple):
     p_value: float
 
 
+class Redealt(NamedTuple):
+    """The two-sided p-value of a randomisation test, and of how many re-deals."""
+
+    p_value: float
+    draws: int
+
+
 class Look(NamedTuple):
     """One look's verdict.
 
@@ -96,6 +103,8 @@ class Look(NamedTuple):
         Decided before the planned end: the estimate tends to be too large.
     too_few, warning
         Why nobody may conclude yet; why some care is due.
+    redealt
+        What the randomisation test found, as if this were the only look; None where it was not the test.
     """
 
     bound: float
@@ -112,6 +121,7 @@ class Look(NamedTuple):
     overstated: bool
     too_few: str | None
     warning: str | None
+    redealt: Redealt | None
 
     def as_past(self) -> PastLook:
         """The numbers to store for the looks to come."""

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from shared.stats import correlated_looks, group_sequential, means, randomisation, sequential, small_sample
-from shared.stats.designs import Array, Design, Evidence, Look, PastLook, Plan
+from shared.stats.designs import Array, Design, Evidence, Look, PastLook, Plan, Redealt
 from shared.stats.interval import Interval, unknown
 from shared.stats.moments import Moments, merged
 from shared.stats.randomisation import Draw
@@ -45,6 +45,7 @@ class _Test(NamedTuple):
     low: float
     high: float
     method: str
+    redealt: Redealt | None = None
 
 
 def decide(plan: Plan, past: Sequence[PastLook], evidence: Evidence, *, quick: bool = False) -> Look:
@@ -116,6 +117,7 @@ def _look(plan: Plan, evidence: Evidence, figures: _Figures, test: _Test, here: 
         overstated=decided and (evidence.early or not evidence.final),
         too_few=figures.too_few,
         warning=small_sample.skewness_warning(figures.control, figures.treatment),
+        redealt=test.redealt,
     )
 
 
@@ -181,7 +183,8 @@ def _redealt(draw: Draw, seed: int, bound: float, quick: bool) -> _Test:
     if not isfinite(found.p_value):
         return _Test(0.0, -inf, inf, "randomisation test")
     size = float(-ndtri(min(1.0, found.p_value) / 2))
-    return _Test(copysign(size, found.p_lower - found.p_upper), found.low, found.high, "randomisation test")
+    statistic, redealt = copysign(size, found.p_lower - found.p_upper), Redealt(found.p_value, found.draws)
+    return _Test(statistic, found.low, found.high, "randomisation test", redealt)
 
 
 def _p_value(

@@ -18,7 +18,8 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 
 CELLS_AT_ONCE = 2_000_000
-MOST_CELLS = 150_000_000  # draws times non-zero customers: some two seconds
+MOST_CELLS = 150_000_000  # draws times non-zero customers: about a second where they are many
+MANY = 1_000  # non-zero customers of a block from which on each draw is worth a step of its own
 FEWEST_DRAWS = 2_000
 FIRST_CHUNK = 100
 TIE = 1e-9
@@ -152,12 +153,35 @@ def _redeal(block: Block, rng: np.random.Generator, chunk: int) -> tuple[Array, 
     """Size, sum and sum of squares of the control in each re-deal of one block, each of shape (chunk,)."""
     values = np.concatenate([block.control, block.treatment])
     zeros = block.control_size + block.treatment_size - values.size
-    keys = rng.random((chunk, values.size), dtype=np.float32)
     taken = rng.hypergeometric(values.size, zeros, block.control_size, size=chunk)
-    edges = np.concatenate([np.zeros((chunk, 1), np.float32), np.sort(keys, axis=1)], axis=1)
-    chosen = (keys <= edges[np.arange(chunk), taken][:, None]) & (taken > 0)[:, None]
-    sums = chosen.astype(np.float64) @ np.stack([values, values**2], axis=1)
+    powers = np.stack([values, values**2], axis=1)
+    if values.size < MANY:
+        sums = _few(rng, taken, values.size).astype(np.float64) @ powers
+    else:
+        sums = np.stack([_many(rng, int(each), values.size).astype(np.float64) @ powers for each in taken])
     return np.full(chunk, float(block.control_size)), sums[:, 0], sums[:, 1]
+
+
+def _few(rng: np.random.Generator, taken: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.bool_]:
+    """Who of `size` is taken, by draw: those with the smallest keys, all draws at once. Shape (draws, size)."""
+    keys = rng.random((taken.size, size), dtype=np.float32)
+    edges = np.concatenate([np.zeros((taken.size, 1), np.float32), np.sort(keys, axis=1)], axis=1)
+    chosen: npt.NDArray[np.bool_] = keys <= edges[np.arange(taken.size), taken][:, None]
+    return chosen & (taken > 0)[:, None]
+
+
+def _many(rng: np.random.Generator, taken: int, size: int) -> npt.NDArray[np.bool_]:
+    """Who of `size` is taken in one draw: those with the smallest keys of one byte, of the largest key some by lot.
+
+    Every set of so many is as likely, as it is after a sort, which is what is slow where there are many.
+    """
+    keys = np.frombuffer(rng.bytes(size), dtype=np.uint8)
+    so_far = np.cumsum(np.bincount(keys, minlength=256))
+    edge = int(np.searchsorted(so_far, taken))
+    chosen: npt.NDArray[np.bool_] = keys < edge
+    alike = np.flatnonzero(keys == edge)
+    chosen[rng.permutation(alike)[: taken - (int(so_far[edge - 1]) if edge else 0)]] = True
+    return chosen
 
 
 def _difference(blocks: Sequence[Block], control: _Sums) -> tuple[Array, Array]:

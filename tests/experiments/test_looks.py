@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+from services.experiments.actions import looks
 from tests.experiments.conftest import T0, buyers, look, ndjson, split_in_waves, spread
 
 
@@ -205,3 +206,56 @@ def test_a_long_blast_is_looked_at_on_its_days_and_the_next_one_is_said(
     assert "day 9, which ends at 2026-03-11T09:00:00" in off.json()["detail"]
     late = look(experiments, key, T0 + timedelta(days=61))
     assert (late["day"], late["final"], [effect["look"] for effect in late["effects"]]) == (60, True, [3, 2])
+
+
+def test_a_look_at_many_customers_is_a_job_and_asking_again_gives_the_look(
+    experiments, experiment, split, respond, work, unique, monkeypatch
+):
+    monkeypatch.setattr(looks, "INLINE", 799)
+    key, arms = experiment()["key"], spread(unique, 800)
+    split(key, arms)
+    respond(*((customer, 1, {}) for customer in buyers(arms, {"nobody": 0.2, "mail": 0.4})))
+    work("experiments")
+    as_of = {"as_of": (T0 + timedelta(days=15)).isoformat()}
+    accepted = experiments.post(f"/v1/experiments/{key}/looks", json=as_of)
+    assert accepted.status_code == 202, accepted.text
+    assert experiments.get(f"/v1/experiments/{key}/looks").json() == []
+    work("experiments")
+    job = experiments.get(accepted.headers["Location"]).json()
+    again = experiments.post(f"/v1/experiments/{key}/looks", json=as_of)
+    assert (job["state"], again.status_code) == ("succeeded", 200)
+    assert [job["result"]] == experiments.get(f"/v1/experiments/{key}/looks").json() == [again.json()]
+
+
+def test_looks_count_what_had_happened_by_their_day_capped_and_net_of_what_was_given_back(
+    experiments, experiment, metric, target_list, split, respond, work, unique
+):
+    arms = spread(unique, 400)
+    events = [{"event": "order"}, {"event": "refund", "sign": -1}]
+    buying = metric("buying", window_days=3)
+    money = metric("money", kind="revenue", events=events, cap="15", window_days=3)
+    listed = target_list([(customer, "", False, {}) for customer in arms])
+    key = experiment(
+        target_list_id=str(listed), metrics={"primary": buying, "secondary": [money]}, method="group_sequential"
+    )["key"]
+    split(key, arms)
+    mail, nobody = ([customer for customer, arm in arms.items() if arm == one] for one in ("mail", "nobody"))
+    first, second = [*mail[:150], *nobody[:120]], [*mail[:110], *nobody[:105], mail[199]]
+    back = {"kind": "refund", "value": "10", "currency": "EUR"}
+    respond(
+        *((customer, 0.5, {}) for customer in first),
+        *((customer, 1, {}) for customer in second),
+        *((customer, 2.5, back) for customer in first if customer not in second),
+    )
+    work("experiments")
+    for day in (1, 2, 3):
+        bought = {customer: 10.0 for customer in first}
+        for customer in second if day > 1 else ():
+            bought[customer] = min(15.0, bought.get(customer, 0.0) + 10.0)
+        kept = {customer: 0.0 if day == 3 and customer not in second else value for customer, value in bought.items()}
+        taken = look(experiments, key, T0 + timedelta(days=day, hours=1))["effects"]
+        for effect, value in zip(taken, ({customer: 1.0 for customer in bought}, kept), strict=True):
+            treated, control = (np.array([value.get(customer, 0.0) for customer in arm]) for arm in (mail, nobody))
+            error = np.sqrt(treated.var(ddof=1) / 200 + control.var(ddof=1) / 200)
+            assert effect["estimate"] == pytest.approx(treated.mean() - control.mean())
+            assert effect["standard_error"] == pytest.approx(error)

@@ -15,7 +15,10 @@ from services.experiments.looking import Kept
 from services.experiments.queries import experiments
 from services.experiments.queries import looks as queries
 from shared.contracts.results import Design, Look, LookEffect
+from shared.db import Db, be_patient
 from shared.telemetry import log
+
+INLINE = 100_000  # customers up to which a look is taken while the caller waits
 
 
 class Answer(NamedTuple):
@@ -33,11 +36,11 @@ def take(begin: Begin, reference: str, as_of: datetime | None) -> tuple[Look, bo
     in the meantime. Raises `NothingToSee` and `Invalid` (a look before the latest, or in the future).
     """
     with begin() as db:
-        sight = questions.sight(db, experiments.experiment(db, reference), as_of)
+        be_patient(db)
+        sight, day = _seen(db, reference, as_of)
+        if (standing := _standing(sight, day)) is not None:
+            return standing, False
         latest, design = sight.history.latest, questions.design(sight)
-        day = questions.day_of(sight) if design is Design.ONE_BLAST else None
-        if latest is not None and _seen_before(latest, sight.as_of, day):
-            return latest, False
         parts = questions.one_blast(db, sight, day) if day is not None else questions.growing(db, sight, design)
     answers = [_answer(sight, part) for part in parts]
     look = _look(sight, design, day, [answer.effect for answer in answers])
@@ -58,8 +61,26 @@ def take(begin: Begin, reference: str, as_of: datetime | None) -> tuple[Look, bo
     return look, True
 
 
-def _seen_before(latest: Look, as_of: datetime, day: int | None) -> bool:
-    return latest.final or latest.as_of >= as_of or (day is not None and latest.day == day)
+def prospect(begin: Begin, reference: str, as_of: datetime | None) -> Look | int:
+    """What a look would be of: the one that stands already, or so many customers. Raises like `take`."""
+    with begin() as db:
+        sight, day = _seen(db, reference, as_of)
+        return _standing(sight, day) or sight.assigned
+
+
+def _seen(db: Db, reference: str, as_of: datetime | None) -> tuple[Sight, int | None]:
+    """What there is to look at, and, of one blast, the day."""
+    sight = questions.sight(db, experiments.experiment(db, reference), as_of)
+    return sight, questions.day_of(sight) if questions.design(sight) is Design.ONE_BLAST else None
+
+
+def _standing(sight: Sight, day: int | None) -> Look | None:
+    """The latest look, where another one would be of the same moment, or would come after the last."""
+    latest = sight.history.latest
+    if latest is None:
+        return None
+    again = latest.final or latest.as_of >= sight.as_of or (day is not None and latest.day == day)
+    return latest if again else None
 
 
 def _answer(sight: Sight, part: Part) -> Answer:

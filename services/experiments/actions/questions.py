@@ -1,15 +1,16 @@
 """What a look asks of each contrast: the figures of the moment, and what its verdict rests on besides."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.experiments import counted, ending, figures, looking, schedule
 from services.experiments.actions.past import History, history
 from services.experiments.ending import Horizon
-from services.experiments.figures import ByStratum, Cohort, Figures
+from services.experiments.figures import ByStratum, Cohort, Figures, Values
 from services.experiments.looking import Contrast, Extras, Kept, Moment
 from services.experiments.queries import assignments, experiments, moments, outcomes
 from services.experiments.queries import looks as queries
@@ -19,7 +20,7 @@ from shared.contracts.results import Design, LookEffect
 from shared.db import Db
 from shared.errors import Conflict, FieldError, Invalid
 from shared.stats.correlated_looks import Products
-from shared.stats.moments import EMPTY, Moments
+from shared.stats.moments import EMPTY, Moments, of_values
 
 DAY = timedelta(days=1)
 
@@ -122,23 +123,25 @@ def one_blast(db: Db, sight: Sight, day: int) -> list[Part]:
     tested = sight.history.tested
     past_days = {kept.day for (metric, _), past in tested.items() for kept in past if metric in _keys(asked)}
     by_metric = {metric.key: min(day, metric.window_days) for metric in asked}
-    queries.count(db, sight.experiment.id, [each for each in {*past_days, *by_metric.values()} if each])
-    products = queries.products(db)
+    days = sorted({each for each in {*past_days, *by_metric.values()} if each})
+    counted = queries.by_day(db, sight.experiment.id, days)
     found: list[Part] = []
     for metric in sight.metrics:
         if metric.key not in by_metric:
             found += _left(sight, metric)
             continue
         by = by_metric[metric.key]
-        arms = _by_day(sight, metric, queries.sums(db, by))
-        dealt = queries.values(db, metric.id, by) if metric.kind in MONEY else None
-        own = [each for each in products if each.metric_id == metric.id]
+        own = {(each.arm, each.stratum): each.values for each in counted if each.metric_id == metric.id}
+        seen = {place: values[:, days.index(by)] for place, values in own.items()}
+        arms = _by_day(sight, metric, seen)
+        dealt = {place: values[values != 0] for place, values in seen.items()} if metric.kind in MONEY else None
         final = by == metric.window_days
         at = Moment(_number(sight), Design.ONE_BLAST, by, by / metric.window_days, final)
         for arm, base in figures.compared(sight.experiment.arms, metric):
             past = tested.get((metric.key, arm.key), [])
             contrast = Contrast(metric, arm, base, arms[base.key], arms[arm.key])
-            pairs = _pairs(contrast, [*(kept.day or 0 for kept in past), by], own)
+            columns = [days.index(each) for each in (*(kept.day for kept in past if kept.day), by)]
+            pairs = _pairs(contrast, columns, own)
             matrix = looking.correlation(sight.experiment, pairs)
             found.append(Question(contrast, past, at, Extras(matrix, dealt)))
     return found
@@ -169,12 +172,11 @@ def _off_schedule(sight: Sight, day: int) -> str:
     return f"No look is planned on day {day}; the next one is of day {following}, which ends at {over.isoformat()}."
 
 
-def _by_day(sight: Sight, metric: Metric, sums: Sequence[queries.DaySums]) -> dict[str, ByStratum]:
-    rows = {(row.arm, row.stratum): row for row in sums if row.metric_id == metric.id}
+def _by_day(sight: Sight, metric: Metric, seen: Values) -> dict[str, ByStratum]:
     found: dict[str, ByStratum] = {arm.key: {} for arm in sight.experiment.arms}
     for arm, stratum, customers in _sizes(sight.cohorts):
-        row = rows.get((arm, stratum))
-        found[arm][stratum] = figures.with_zeros(customers, row)
+        values = seen.get((arm, stratum), np.empty(0))
+        found[arm][stratum] = of_values(values[values != 0], customers)
     return {arm.key: figures.net(found[arm.key], arm, metric) for arm in sight.experiment.arms}
 
 
@@ -186,27 +188,21 @@ def _sizes(cohorts: Sequence[Cohort]) -> list[tuple[str, str, int]]:
     return [(arm, stratum, customers) for (arm, stratum), customers in sizes.items()]
 
 
-def _pairs(contrast: Contrast, days: list[int], products: Sequence[queries.Product]) -> list[tuple[Products, Products]]:
-    names = sorted({*contrast.control, *contrast.treatment})
-    found = {(each.arm, each.stratum, each.day, each.other_day): each for each in products}
+def _pairs(
+    contrast: Contrast, columns: list[int], own: Mapping[tuple[str, str], NDArray[np.float64]]
+) -> list[tuple[Products, Products]]:
+    """Of both arms, by stratum: how the values by the days of the looks hang together."""
 
     def side(arm: str, stratum: str, moments: Moments) -> Products:
-        sums = np.zeros(len(days))
-        matrix = np.zeros((len(days), len(days)))
-        for i, one in enumerate(days):
-            for j, other in enumerate(days):
-                each = found.get((arm, stratum, min(one, other), max(one, other)))
-                matrix[i, j] = each.product if each else 0.0
-                if each and i == j:
-                    sums[i] = each.total
-        return Products(moments.n, sums, matrix)
+        values = own.get((arm, stratum), np.zeros((0, max(columns) + 1)))[:, columns]
+        return Products(moments.n, values.sum(axis=0), values.T @ values)
 
     return [
         (
             side(contrast.base.key, name, contrast.control.get(name, EMPTY)),
             side(contrast.arm.key, name, contrast.treatment.get(name, EMPTY)),
         )
-        for name in names
+        for name in sorted({*contrast.control, *contrast.treatment})
     ]
 
 

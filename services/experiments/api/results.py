@@ -4,6 +4,7 @@ from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Body, Path, Query, Response
+from fastapi.responses import JSONResponse
 
 from services.experiments.actions import looks
 from services.experiments.actions import results as actions
@@ -12,6 +13,8 @@ from shared.bodies import StrictRoute
 from shared.contracts.base import Instant
 from shared.contracts.results import Decision, History, Look, NewLook, Results
 from shared.db import EngineOf, ReadTx, transaction
+from shared.jobs import enqueue
+from shared.service import ACCEPTED, accepted
 
 router = APIRouter(
     prefix="/v1/experiments/{key}",
@@ -50,15 +53,30 @@ def list_looks(key: Reference, db: ReadTx) -> list[Look]:
     return actions.taken(db, key)
 
 
-@router.post("/looks", status_code=201, dependencies=[requires("experiments:write")])
+@router.post(
+    "/looks",
+    status_code=201,
+    response_model=Look,
+    responses=ACCEPTED,
+    dependencies=[requires("experiments:write")],
+)
 def take_look(
     key: Reference,
     engine: EngineOf,
     response: Response,
     new: Annotated[NewLook | None, Body(openapi_examples={"now": {"value": {}}})] = None,
-) -> Look:
-    """Take a look: a stored snapshot that spends its share of α. Asking again for the same day gives it again (200)."""
-    look, fresh = looks.take(partial(transaction, engine), key, new.as_of if new else None)
+) -> Look | JSONResponse:
+    """Take a look: a stored snapshot that spends its share of α. Asking again for the same day gives it again (200).
+
+    At once (201), or as a job where there are many customers (202); the job's result is the look.
+    """
+    begin, as_of = partial(transaction, engine), new.as_of if new else None
+    found = looks.prospect(begin, key, as_of)
+    if isinstance(found, int) and found > looks.INLINE:
+        with begin() as db:
+            task = {"experiment": key, "as_of": as_of.isoformat() if as_of else None}
+            return accepted(enqueue(db, "take-look", task))
+    look, fresh = (found, False) if isinstance(found, Look) else looks.take(begin, key, as_of)
     if not fresh:
         response.status_code = 200
     return look

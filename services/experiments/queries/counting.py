@@ -1,15 +1,15 @@
 """The one statement that counts a customer's outcomes from raw events, as text that other statements embed.
 
 It is the only definition of an outcome: the worker's tick, the audit and the looks all embed it, each with its own
-`{who}` (a relation joined to `a`, the assignments), `{until}` and `{horizon}`. What is put in are constants of these
+`{who}` (a relation joined to `a`, the assignments), `{until}` and `{span}`. What is put in are constants of these
 modules; values from outside are bound.
 """
 
 COUNT = """
-    select a.customer_id, a.experiment_id, m.id as metric_id, a.arm, a.t0, a.stratum{day},
+    select a.customer_id, a.experiment_id, m.id as metric_id, a.arm, a.t0, a.stratum{span},
            cast(case when m.kind = 'proportion' then 1
                      else coalesce(sum(y.sign * y.amount) filter (where y.ours), 0) * coalesce(m.margin, 1)
-                end as float8) as value,
+                end as {number}) as value,
            cast(count(*) filter (where not y.ours) as integer) as other_currency
       from experiments.assignment as a
       {who}
@@ -33,11 +33,16 @@ COUNT = """
                    end as amount
            ) as y
      where {where}
-     group by a.customer_id, a.experiment_id, m.id, a.arm, a.t0, a.stratum{day}
+     group by a.customer_id, a.experiment_id, m.id, a.arm, a.t0, a.stratum{span}
     having m.kind <> 'proportion' or count(*) filter (where y.ours) > 0
 """
 
 
-def count(*, who: str = "", until: str = "true", where: str = "true", by_day: bool = False) -> str:
-    """The statement for some customers, up to some instant; `by_day` once for every horizon `h.day` of `who`."""
-    return COUNT.format(who=who, until=until, where=where, day=", h.day" if by_day else "")
+def count(*, who: str = "", until: str = "true", where: str = "true", span: str | None = None) -> str:
+    """The statement for some customers, up to some instant.
+
+    With `span`, an expression about an event `e`, each span of time is counted by itself; exactly, to be added up.
+    """
+    by_span = "" if span is None else f", {span}"
+    number = "float8" if span is None else "numeric"
+    return COUNT.format(who=who, until=until, where=where, span=by_span, number=number)

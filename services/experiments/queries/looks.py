@@ -1,55 +1,43 @@
 """SQL about looks: what they counted day by day, and the looks themselves."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import NamedTuple
+from datetime import datetime, timedelta
+from math import nan
+from typing import Any
 from uuid import UUID
 
 import numpy as np
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from services.experiments.figures import Values
+from services.experiments.figures import ByDay
 from services.experiments.queries import counting
 from services.experiments.tables import LookRow
 from shared.contracts.results import Look
 from shared.db import Db
 
-BY_DAY = counting.count(
-    who="cross join unnest(cast(:days as integer[])) as h (day)",
-    until="e.occurred_at < a.t0 + make_interval(hours => 24 * h.day)",
+# Which of the days an event falls before: 0 the first, 1 the second. An event is counted once, in the span that ends
+# with its day, and the spans are added up; counted by each day anew it would be fourteen times the work.
+SPAN = "width_bucket(e.occurred_at - a.t0, cast(:ends as interval[]))"
+IN_SPANS = counting.count(
+    until="e.occurred_at < a.t0 + make_interval(hours => 24 * cast(:last_day as integer))",
     where="a.experiment_id = :id",
-    by_day=True,
+    span=SPAN,
 )
-COUNT = sa.text(f"""
-    create temporary table counted on commit drop as
-    select c.customer_id, c.metric_id, c.arm, c.stratum, c.day,
-           least(c.value, cast(m.definition ->> 'cap' as float8)) as value
-      from ({BY_DAY}) as c
-      join experiments.metric as m on m.id = c.metric_id
-     where c.value <> 0
+BY_DAY = sa.text(f"""
+    select c.metric_id, c.arm, c.stratum, array_agg(c.first order by c.customer_id, c.span) as firsts,
+           array_agg(c.span order by c.customer_id, c.span) as spans,
+           array_agg(c.value order by c.customer_id, c.span) as found
+      from (select i.customer_id, i.metric_id, i.arm, i.stratum, i.width_bucket as span,
+                   row_number() over so_far = 1 as first,
+                   least(case when m.kind = 'proportion' then 1
+                              else cast(sum(i.value) over so_far as float8)
+                         end, cast(m.definition ->> 'cap' as float8)) as value
+              from ({IN_SPANS}) as i
+              join experiments.metric as m on m.id = i.metric_id
+            window so_far as (partition by i.metric_id, i.customer_id order by i.width_bucket)) as c
+     group by c.metric_id, c.arm, c.stratum
 """)  # noqa: S608  (constants of these modules)
-SUMS = sa.text("""
-    select c.metric_id, c.arm, c.stratum, c.day, count(*) as responders, avg(c.value) as mean,
-           var_samp(c.value) as variance, avg(c.value * c.value * c.value) as mean_cube
-      from pg_temp.counted as c
-     where c.day = :day
-     group by c.metric_id, c.arm, c.stratum, c.day
-""")
-PRODUCTS = sa.text("""
-    select c.metric_id, c.arm, c.stratum, c.day, o.day as other_day,
-           sum(c.value) as total, sum(c.value * o.value) as product
-      from pg_temp.counted as c
-      join pg_temp.counted as o
-        on o.customer_id = c.customer_id and o.metric_id = c.metric_id and o.day >= c.day
-     group by c.metric_id, c.arm, c.stratum, c.day, o.day
-""")
-VALUES = sa.text("""
-    select c.arm, c.stratum, array_agg(c.value order by c.customer_id) as found
-      from pg_temp.counted as c
-     where c.metric_id = :metric and c.day = :day
-     group by c.arm, c.stratum
-""")
 PLANNED = sa.text("""
     select s.metric_id, s.planned_variance from experiments.measured as s where s.experiment_id = :id
 """)
@@ -58,8 +46,6 @@ FREEZE = sa.text("""
        set planned_variance = coalesce(s.planned_variance, :variance)
      where s.experiment_id = :id and s.metric_id = :metric
 """)
-DROP = sa.text("drop table if exists pg_temp.counted")
-PATIENT = sa.text("set local statement_timeout = '30min'")
 DUE = sa.text("""
     select x.key
       from experiments.experiment as x
@@ -74,52 +60,21 @@ DUE = sa.text("""
 """)
 
 
-class DaySums(NamedTuple):
-    """Responders of an arm and stratum by a day after t0, and the moments of their values."""
-
-    metric_id: UUID
-    arm: str
-    stratum: str
-    day: int
-    responders: int
-    mean: float
-    variance: float | None
-    mean_cube: float
+def by_day(db: Db, experiment_id: UUID, days: Sequence[int]) -> list[ByDay]:
+    """Count everybody's outcomes by each of these days after t0, which rise."""
+    given = {"id": experiment_id, "ends": [timedelta(days=day) for day in days], "last_day": days[-1]}
+    return [_filled(row, len(days)) for row in db.execute(BY_DAY, given)]
 
 
-class Product(NamedTuple):
-    """Sum of the values by `day`, and of their products with the same customers' values by `other_day`."""
-
-    metric_id: UUID
-    arm: str
-    stratum: str
-    day: int
-    other_day: int
-    total: float
-    product: float
-
-
-def count(db: Db, experiment_id: UUID, days: Sequence[int]) -> None:
-    """Count everybody's outcomes by each of these days after t0, for the questions below in this transaction."""
-    db.execute(PATIENT)
-    db.execute(DROP)
-    db.execute(COUNT, {"id": experiment_id, "days": sorted(set(days))})
-
-
-def sums(db: Db, day: int) -> list[DaySums]:
-    """Of what was counted: moments by one day."""
-    return [DaySums(*row) for row in db.execute(SUMS, {"day": day})]
-
-
-def products(db: Db) -> list[Product]:
-    """Of what was counted: how the days hang together."""
-    return [Product(*row) for row in db.execute(PRODUCTS)]
-
-
-def values(db: Db, metric_id: UUID, day: int) -> Values:
-    """Of what was counted: a metric's values by one day, by arm and stratum."""
-    rows = db.execute(VALUES, {"metric": metric_id, "day": day})
-    return {(row.arm, row.stratum): np.array(row.found, dtype=np.float64) for row in rows}
+def _filled(row: sa.Row[Any], days: int) -> ByDay:
+    """A customer's value by a day is that of the last span until then in which anything happened."""
+    customers = np.cumsum(np.array(row.firsts, dtype=np.int64)) - 1
+    values = np.full((customers[-1] + 1, days), nan)
+    values[customers, row.spans] = row.found
+    values[np.isnan(values[:, 0]), 0] = 0.0
+    for day in range(1, days):
+        values[:, day] = np.where(np.isnan(values[:, day]), values[:, day - 1], values[:, day])
+    return ByDay(row.metric_id, row.arm, row.stratum, values)
 
 
 def planned(db: Db, experiment_id: UUID) -> dict[UUID, float | None]:

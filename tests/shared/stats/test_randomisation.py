@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
+from shared.stats import randomisation
 from shared.stats.means import Stratum, difference
 from shared.stats.moments import of_values
-from shared.stats.randomisation import Block, Draw, compare, together
+from shared.stats.randomisation import Block, Draw, _many, compare, together
 
 
 def block(control, treatment) -> Block:
@@ -188,3 +189,26 @@ def test_without_any_spread_there_is_no_answer():
 def test_impossible_draws_are_refused(wrong):
     with pytest.raises(ValueError, match=r"dealt|customers"):
         compare(wrong, seed=1)
+
+
+def test_where_many_responded_everyone_is_as_likely_dealt_to_either_arm():
+    """Each of 2,000 is taken as often as any other, and two of them together as sampling without replacement has it."""
+    rng, size, taken, draws = np.random.default_rng(4), 2_000, 700, 4_000
+    chosen = np.array([_many(rng, taken, size) for _ in range(draws)])
+    assert (chosen.sum(axis=1) == taken).all()
+    share, together = taken / size, taken * (taken - 1) / size / (size - 1)
+    often = (chosen.mean(axis=0) - share) / math.sqrt(share * (1 - share) / draws)
+    assert scipy_stats.kstest(often, "norm").pvalue > 0.001
+    pairs = (chosen[:, ::2] & chosen[:, 1::2]).mean()
+    assert pairs == pytest.approx(together, abs=5 * math.sqrt(together / draws / (size / 2)))
+    assert [_many(rng, each, size).sum() for each in (0, 1, size)] == [0, 1, size]
+
+
+def test_a_stratum_with_many_responders_is_dealt_like_one_with_few(monkeypatch):
+    rng = np.random.default_rng(9)
+    draw = Draw([Block(9_000, 6_000, rng.lognormal(size=1_300), rng.lognormal(size=1_000))])
+    many = compare(draw, seed=1, draws=8_000)
+    monkeypatch.setattr(randomisation, "MANY", 10**9)
+    few = compare(draw, seed=1, draws=8_000)
+    assert (many.low, many.high) == (pytest.approx(few.low, rel=0.1), pytest.approx(few.high, rel=0.1))
+    assert many.p_value == pytest.approx(few.p_value, abs=0.03)
