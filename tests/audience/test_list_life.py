@@ -4,6 +4,7 @@ import csv
 import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -81,6 +82,9 @@ def test_a_list_of_nobody_is_refused_and_its_name_stays_free(audience, crowd, lo
         ({"rank_by": {"attribute": "age", "trait": "age"}}, "/rank_by"),
         ({"rank_by": {"attribute": "city"}}, "/rank_by/attribute"),
         ({"rank_by": {"attribute": "nothing"}}, "/rank_by/attribute"),
+        ({"rank_by": {"trait": "nobody_has_it"}, "limit": 10}, "/rank_by/trait"),
+        ({"rank_by": {"trait": "computed_today"}, "as_of": "2024-01-01T00:00:00Z"}, "/rank_by/trait"),
+        ({"strata": [{"trait": "nobody_has_it"}]}, "/strata/0/trait"),
         ({"strata": [{"attribute": "nothing"}]}, "/strata/0/attribute"),
         ({"strata": [{"attribute": "city"}, {"attribute": "surname"}]}, "/strata/1/attribute"),
         ({"as_of": "2999-01-01T00:00:00Z"}, "/as_of"),
@@ -91,6 +95,8 @@ def test_a_list_of_nobody_is_refused_and_its_name_stays_free(audience, crowd, lo
     ],
 )
 def test_a_list_that_makes_no_sense_is_refused_at_its_field(audience, crowd, unique, change, pointer):
+    trait = {"traits": {"computed_today": 1}, "computed_at": datetime.now(UTC).isoformat(), "model": "m"}
+    assert audience.post("/v1/traits", json=[{"customer_id": unique, **trait}]).json()["accepted"] == 1
     answer = audience.post("/v1/target-lists", json=wanted(crowd, unique) | change)
     assert answer.status_code == 422
     assert pointer in {error["pointer"] for error in answer.json()["errors"]}

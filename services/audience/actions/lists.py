@@ -7,7 +7,7 @@ from services.audience import clock, funnel
 from services.audience.control import SERVICE_MESSAGES, control_of
 from services.audience.measures import LIST_MEMBERS, LISTS_BUILT
 from services.audience.permission import Scope
-from services.audience.queries import attributes, building, campaigns, segments
+from services.audience.queries import attributes, building, campaigns, segments, traits
 from services.audience.queries import lists as queries
 from services.audience.queries.building import Choice, Frozen, Screening
 from services.audience.queries.lists import Claim
@@ -58,7 +58,7 @@ def build(db: Db, new: NewTargetList, settings: Settings) -> TargetList:
     """
     segment = _segment(db, new)
     claimed = _claimed(db, new, segment, settings)
-    _check_references(db, new)
+    _check_references(db, new, claimed.as_of)
     if not new.dry_run and not queries.claim(db, claimed):
         raise NameTaken(f"There is a target list {new.name!r} already.")
     catalogue = segments.catalogue(db, segment.definition, claimed.as_of)
@@ -141,14 +141,19 @@ def _scope(db: Db, new: NewTargetList) -> Scope:
     return scope
 
 
-def _check_references(db: Db, new: NewTargetList) -> None:
-    """Ranking needs a number that is declared, strata an attribute that is. Traits need no declaration.
+def _check_references(db: Db, new: NewTargetList, as_of: datetime) -> None:
+    """Ranking needs a number that is declared, strata an attribute that is.
 
-    A stratum is written out beside its members, so a personal value must not be one.
+    Traits need no declaration, but somebody must have had them at `as_of`. A stratum is written out beside its members,
+    so a personal value must not be one.
     """
     declared = attributes.catalogue(db)
+    named = [*new.strata, *([new.rank_by] if new.rank_by else [])]
+    held = traits.held(db, (one.trait for one in named if one.trait is not None), as_of)
     wrong = []
     for index, reference in enumerate(new.strata):
+        if reference.trait is not None and not held[reference.trait].held:
+            wrong.append(FieldError(f"/strata/{index}/trait", "no customer had this trait at the list's `as_of`"))
         if reference.attribute is None:
             continue
         if reference.attribute not in declared:
@@ -160,6 +165,8 @@ def _check_references(db: Db, new: NewTargetList) -> None:
         known = declared.get(ranked.attribute)
         if known is None or known.type is not AttributeType.NUMBER:
             wrong.append(FieldError("/rank_by/attribute", "is not a declared number"))
+    if ranked is not None and ranked.trait is not None and not held[ranked.trait].number:
+        wrong.append(FieldError("/rank_by/trait", "no customer had this trait as a number at the list's `as_of`"))
     if wrong:
         raise Invalid("The list names what there is not.", wrong)
 

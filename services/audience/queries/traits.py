@@ -4,7 +4,7 @@ Who objects to profiling gets none.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -55,12 +55,42 @@ OBJECTING = sa.text("""
 """)
 
 
+# For a trait that somebody has it stops at the first; only a misspelt one costs a look at everybody.
+HELD = sa.text("""
+    select n.name,
+           exists (select
+                     from audience.customer as c
+                    where c.erased_at is null and c.profiling and jsonb_exists(c.traits, n.name)
+                      and cast(c.traits -> n.name ->> 'computed_at' as timestamptz) <= :as_of) as held,
+           exists (select
+                     from audience.customer as c
+                    where c.erased_at is null and c.profiling and jsonb_typeof(c.traits -> n.name -> 'value') = 'number'
+                      and cast(c.traits -> n.name ->> 'computed_at' as timestamptz) <= :as_of) as number
+      from unnest(cast(:names as text[])) as n (name)
+""")
+
+
+class Held(NamedTuple):
+    """Whether any customer has a trait, and whether as a number."""
+
+    held: bool
+    number: bool
+
+
 class Taken(NamedTuple):
     """How many customers got traits, how many of them nobody knew before, and who got none because of an objection."""
 
     customers: int
     new_customers: int
     objecting: set[str]
+
+
+def held(db: Db, names: Iterable[str], as_of: datetime) -> dict[str, Held]:
+    """Which of these traits customers had at `as_of`. Who objects to profiling has none."""
+    wanted = sorted(set(names))
+    if not wanted:
+        return {}
+    return {row.name: Held(row.held, row.number) for row in db.execute(HELD, {"names": wanted, "as_of": as_of})}
 
 
 def put(db: Db, rows: Sequence[TraitsRow], now: datetime) -> Taken:
