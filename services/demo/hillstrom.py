@@ -25,6 +25,7 @@ from shared.contracts.results import Effect, MetricResult, Results
 from shared.contracts.segments import NewSegment, Segment
 
 KEY = "hillstrom"
+CURRENCY = "USD"
 MAILED_AT = datetime(2008, 3, 1, 12, tzinfo=UTC)
 RESPONDED_AT = MAILED_AT + timedelta(hours=1)
 ARMS = {"No E-Mail": "no-mail", "Mens E-Mail": "mens-mail", "Womens E-Mail": "womens-mail"}
@@ -36,13 +37,13 @@ VISITS, CONVERSIONS, SPEND = "hillstrom-visits", "hillstrom-conversions", "hills
 METRICS: tuple[dict[str, Any], ...] = (
     {"key": VISITS, "kind": "proportion", "event": "view", "window_days": 14},
     {"key": CONVERSIONS, "kind": "proportion", "event": "order", "window_days": 14},
-    {"key": SPEND, "kind": "revenue", "event": "order", "window_days": 14, "currency": "USD"},
+    {"key": SPEND, "kind": "revenue", "event": "order", "window_days": 14, "currency": CURRENCY},
 )
 Rows = list[dict[str, str]]
 
 
 class EffectFigures(BaseModel):
-    """A mailing against none on one metric; `low` and `high` at 95 %, valid at the planned end."""
+    """A mailing against none on one metric; `low` and `high` at 95 %, valid at the planned end: the fixed horizon's."""
 
     metric: str
     arm: str
@@ -59,8 +60,10 @@ class EffectFigures(BaseModel):
 
 
 class Figures(BaseModel):
-    """All that the services answered."""
+    """The experiment's key, where its report page is, and all that the services answered."""
 
+    experiment: str
+    report: str
     customers: QualityReport
     assignments: AssignmentsRun
     responses: IngestReport
@@ -93,6 +96,8 @@ def replay(target: Target, file: Path, say: Callable[[str], None]) -> Figures:
         attune.audience.post(Segment, "/v1/segments", _SEGMENT)
     refinement = replayed.refine(attune, KEY, _SEGMENT.key, VISITS)
     return Figures(
+        experiment=KEY,
+        report=f"{target.experiments}/v1/experiments/{KEY}/report",
         customers=customers,
         assignments=assignments,
         responses=responses,
@@ -159,7 +164,7 @@ def _responses(rows: Rows) -> Iterator[dict[str, object]]:
         if each["visit"] == "1":
             yield event | {"event_id": f"visit-{row}", "kind": "view"}
         if each["conversion"] == "1":
-            yield event | {"event_id": f"order-{row}", "kind": "order", "value": each["spend"], "currency": "USD"}
+            yield event | {"event_id": f"order-{row}", "kind": "order", "value": each["spend"], "currency": CURRENCY}
 
 
 def _figures(metric: MetricResult, effect: Effect) -> EffectFigures:
@@ -188,10 +193,17 @@ def show(figures: Figures, console: Console) -> None:
     console.print(f"{figures.responses.accepted + figures.responses.duplicates:,} responses.\n", highlight=False)
     console.print(words.health_table(figures.results))
     headings = ("metric", "mailing", ">with", ">without", ">difference", ">from", ">to", ">p")
-    table = words.table("What the mailings changed (95 % intervals)", *headings)
+    table = words.table("What the mailings changed (95 % intervals of the fixed horizon)", *headings)
     for each in figures.effects:
         numbers = (each.mean, each.mean_against, each.effect, each.low, each.high)
-        cells = [words.amount(number, percent=each.metric != SPEND) for number in numbers]
+        cells = [words.money(number, CURRENCY) if each.metric == SPEND else words.share(number) for number in numbers]
         table.add_row(each.metric.removeprefix(f"{KEY}-"), each.arm, *cells, words.p_value(each.p_value))
     console.print(table)
+    console.print(
+        "These hold for one reading at the end. The report's main figures hold however often one looks, and are wider "
+        "for it.",
+        highlight=False,
+    )
+    console.print(f"Experiment {figures.experiment}. Its report, as long as the stack is up:", highlight=False)
+    console.print(f"  {figures.report}\n", highlight=False, soft_wrap=True)
     console.print(words.refinement_panel(figures.refinement))

@@ -162,7 +162,7 @@ def show(figures: Figures, console: Console) -> None:
     }
     for name, count in known.items():
         table.add_row(name, f"{count:,}")
-    table.add_row("revenue of the sales lines", f"{figures.revenue:,} {figures.currency}")
+    table.add_row("revenue of the sales lines", words.money(figures.revenue, figures.currency))
     console.print(table)
     console.print(_segments_table(figures.model))
     console.print(_portraits_table(figures.portraits))
@@ -181,6 +181,12 @@ def _portraits_table(portraits: list[Portrait]) -> Table:
         "Some portraits", "customer", *(f">{name.removeprefix('rfm_').replace('_', ' ')}" for name in names)
     )
     for portrait in portraits:
-        values = (portrait.traits[name].value if name in portrait.traits else "" for name in names)
-        table.add_row(portrait.customer_id, *(str(value) for value in values))
+        values = (_shown(name, portrait.traits[name].value) if name in portrait.traits else "" for name in names)
+        table.add_row(portrait.customer_id, *values)
     return table
+
+
+def _shown(trait: str, value: object) -> str:
+    if trait == "rfm_monetary" and isinstance(value, int | float):
+        return words.money(value, CURRENCY)
+    return str(value)

@@ -27,7 +27,7 @@ METRICS: tuple[dict[str, Any], ...] = (
     {"key": "shop-buyers", "name": "bought", "kind": "proportion", "event": "order", **WINDOW},
     {"key": "shop-revenue", "name": "revenue", "kind": "revenue", "event": "order", "currency": CURRENCY, **WINDOW},
     {
-        "key": "shop-profit", "name": "profit after contact costs", "kind": "profit", "event": "order",
+        "key": "shop-profit", "name": "profit in EUR", "kind": "profit", "event": "order",
         "currency": CURRENCY, "margin": shop.MARGIN, **WINDOW,
     },
 )  # fmt: skip

@@ -11,10 +11,11 @@ from rich.panel import Panel
 from rich.rule import Rule
 
 from services.demo import knowing, replayed, rounds, shop, words
+from services.demo.arrivals import CURRENCY
 from services.demo.client import Attune
 from services.demo.rounds import Plan, Round
 from services.demo.shop import Integers, Shop
-from services.demo.verdict import Comparison, chance_of_misses, counted, plausible, truth_table
+from services.demo.verdict import Comparison, misses_explained, plausible, truth_table
 from services.stack.target import Target
 from shared.contracts.audience import QualityReport
 from shared.contracts.feedback import Refinement
@@ -74,7 +75,7 @@ def tell(target: Target, console: Console, *, customers: int, reports: Path) -> 
     second = _try(story, _second_plan(story, better, first))
     _save_reports(story, [first, second], reports)
     well = _conclude(story, first, second)
-    story.say(f"Told in {time.monotonic() - began:.0f} s.")
+    story.say(f"Told in {time.monotonic() - began:.0f} s, without what it took to set up and to start the stack.")
     return well
 
 
@@ -99,7 +100,7 @@ def _show_quality(story: Story, report: QualityReport) -> None:
         "taken", f"{report.accepted:,}", f"{report.customers:,} customers, {report.duplicates:,} rows came twice"
     )
     for reason in report.reasons:
-        table.add_row("refused", f"{reason.rows:,}", f"{reason.pointer}: {reason.detail}")
+        table.add_row("refused", f"{reason.rows:,}", f"{reason.pointer}: {words.why(reason.pointer, reason.detail)}")
     for attribute, gaps in report.supplemented.items():
         table.add_row("supplemented", f"{gaps:,}", f"{attribute} was missing; what was filled in is kept apart")
     story.console.print(table)
@@ -109,7 +110,7 @@ def _mean(story: Story) -> Segment:
     story.step("Know", "whom the campaign means: a segment in the rule language")
     meant = knowing.definition(story.shop)
     preview = knowing.preview(story.attune, meant, story.first_t0 - timedelta(hours=1))
-    story.console.print(words.preview_table(meant, preview))
+    story.console.print(words.preview_table(preview))
     segment = knowing.save_segment(story.attune, story.shop.name, "Lately active, interested", meant)
     story.say(f"Segment [bold]{segment.key}[/bold], version {segment.version}: {segment.sentence}")
     return segment
@@ -160,34 +161,37 @@ def _try(story: Story, plan: Plan) -> Round:
     readout = rounds.read_out(attune, plan, story.shop, assigned)
     told = Round(plan, target_list, assigned, early, readout)
     story.console.print(words.health_table(readout.results))
-    story.console.print(words.looks_table([early, readout.final], rounds.PRIMARY))
+    looks = [early, readout.final]
+    story.console.print(words.looks_table(looks, rounds.PRIMARY, CURRENCY))
+    story.say(words.looks_explained(looks, rounds.PRIMARY))
     method = experiment.method.value.replace("_", " ")
-    story.console.print(truth_table(f"Effects against the control ({method} intervals)", readout.comparisons))
+    story.console.print(truth_table(f"Effects against the control ({method} intervals)", readout.comparisons, CURRENCY))
     _show_money(story, told)
     return told
 
 
 def _show_arms(story: Story, plan: Plan, arms: Integers, target_list: TargetList, sent: int) -> None:
-    table = words.table(
-        f"Experiment, digest of the list {target_list.digest[:12]}…", "arm", ">customers", "", ">cost of a contact"
-    )
+    table = words.table("Who gets what", "arm", ">customers", "", ">cost of a contact")
     sizes = np.bincount(arms, minlength=len(shop.ARMS))
     for arm in plan.weights:
         contacted = "is left alone" if arm == "control" else "is written to"
-        cost = "" if arm == "control" else f"{shop.COST_PER_CONTACT[arm]:.2f} €"
+        cost = "" if arm == "control" else words.money(shop.COST_PER_CONTACT[arm], CURRENCY)
         table.add_row(arm, f"{sizes[shop.ARMS.index(arm)]:,}", contacted, cost)
     story.console.print(table)
     story.say(
-        f"Sent on {plan.t0:%d %B %Y}: {sent:,} letters; {target_list.held_out:,} customers are held out of all of it."
+        f"Sent on {plan.t0:%d %B %Y}: {sent:,} letters; {target_list.held_out:,} customers are held out of all of it. "
+        f"The list is frozen: its digest, {target_list.digest[:12]}…, is a fingerprint of everybody on it."
     )
 
 
 def _show_money(story: Story, told: Round) -> None:
-    table = words.table("Money", "arm", ">contacts", ">cost", ">profit beyond the control", ">from", ">to")
+    table = words.table(
+        "Money: profit beyond the control, after costs", "arm", ">contacts", ">cost", ">profit", ">from", ">to"
+    )
     for money in told.results.money:
         profit = money.incremental_profit
-        amounts = [words.amount(number, percent=False) for number in (profit.estimate, profit.low, profit.high)]
-        table.add_row(money.arm, f"{money.contacts:,}", f"{money.cost:,.2f}", *amounts)
+        amounts = (money.cost, profit.estimate, profit.low, profit.high)
+        table.add_row(money.arm, f"{money.contacts:,}", *(words.money(each, CURRENCY) for each in amounts))
     story.console.print(table)
     story.console.print(
         Panel(
@@ -216,27 +220,26 @@ def _learn(story: Story, segment: Segment, refinement: Refinement) -> Segment | 
 def _save_reports(story: Story, told: list[Round], folder: Path) -> None:
     story.step("Read", "the report pages")
     folder.mkdir(parents=True, exist_ok=True)
-    table = words.table("Reports", "round", "file", "address while the stack is up")
+    story.say("The same pages stand in files, which stay, and at addresses, which answer as long as the stack is up.")
     for each in told:
         path = f"/v1/experiments/{each.plan.key}/report"
         file = (folder / f"{each.plan.name.lower().replace(' ', '-')}.html").resolve()
         file.write_text(story.attune.experiments.page(path), encoding="utf-8")
-        table.add_row(each.plan.name, str(file), f"{story.target.experiments}{path}")
-    story.console.print(table)
-    for each in told:  # again, unbroken by the table, to be clicked or copied
-        story.say(f"{(folder / each.plan.name.lower().replace(' ', '-')).resolve()}.html")
+        story.console.print(f"[bold]{each.plan.name}[/bold]", highlight=False)
+        for place in (file, f"{story.target.experiments}{path}"):  # unbroken, to be clicked or copied
+            story.console.print(f"  {place}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _conclude(story: Story, first: Round, second: Round) -> bool:
     story.step("Know", "what was gained, and whether the figures tell the truth")
-    table = words.table("Profit per contact", "round", ">contacts", ">estimated", ">truth", ">persuadable among them")
+    table = words.table("Profit per contact", "round", ">contacts", ">estimated", ">truth", ">persuadable")
     for each in (first, second):
         table.add_row(
             each.plan.name,
             f"{each.contacts:,}",
-            f"{each.profit_per_contact:.3f} €",
-            f"{each.true_profit_per_contact(story.shop):.3f} €",
-            f"{_persuadable(story.shop, each.assigned.rows):.0%}",
+            words.money(each.profit_per_contact, CURRENCY),
+            words.money(each.true_profit_per_contact(story.shop), CURRENCY),
+            f"{100 * _persuadable(story.shop, each.assigned.rows):.0f} %",
         )
     story.console.print(table)
     earned_more = second.profit_per_contact > first.profit_per_contact
@@ -246,15 +249,8 @@ def _conclude(story: Story, first: Round, second: Round) -> bool:
 
 
 def _judge(story: Story, comparisons: list[Comparison]) -> bool:
-    misses, intervals = counted(comparisons)
-    well = plausible(comparisons)
-    chance = chance_of_misses(misses, intervals)
-    story.say(
-        f"Intervals that hold the truth: {sum(each.holds for each in comparisons)} of {len(comparisons)}. Of the "
-        f"{intervals} that chance decides separately (visits and profit), {misses} missed; at 95 % so many or more "
-        f"miss with probability {chance:.2g}: {'as it should be' if well else '[red]not bad luck any more[/red]'}."
-    )
-    return well
+    story.say(misses_explained(comparisons))
+    return plausible(comparisons)
 
 
 def _persuadable(of: Shop, rows: Integers) -> float:

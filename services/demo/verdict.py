@@ -82,12 +82,35 @@ def counted(comparisons: Sequence[Comparison]) -> tuple[int, int]:
     return sum(not each.holds for each in chosen), len(chosen)
 
 
-def truth_table(title: str, comparisons: Sequence[Comparison]) -> Table:
+def misses_explained(comparisons: Sequence[Comparison]) -> str:
+    """How many intervals hold the truth, and whether the others are within chance."""
+    misses, intervals = counted(comparisons)
+    said = (
+        f"Intervals that hold the truth: {sum(each.holds for each in comparisons)} of {len(comparisons)}. "
+        f"Of the {intervals} that chance decides separately (visits and profit), "
+    )
+    if not misses:
+        return f"{said}none missed."
+    chance = chance_of_misses(misses, intervals)
+    often = f"{100 * chance:.2g} %" if plausible(comparisons) else f"less than {100 * IMPLAUSIBLE:g} %"
+    ends = (
+        f"within chance, which is doubted below {100 * IMPLAUSIBLE:g} %"
+        if plausible(comparisons)
+        else "[red]not within chance any more[/red]"
+    )
+    return (
+        f"{said}{misses} missed. Each misses in 5 % of all tellings, and {misses} or more of {intervals} in {often}: "
+        f"{ends}."
+    )
+
+
+def truth_table(title: str, comparisons: Sequence[Comparison], currency: str) -> Table:
     """What was estimated, between which bounds, and what is true."""
     table = words.table(title, "figure", "arm", ">estimate", ">from", ">to", ">truth", "")
     for each in comparisons:
         percent = each.figure in ("visits", "buyers")
-        cells = [words.amount(number, percent=percent) for number in (each.estimate, each.low, each.high, each.truth)]
+        numbers = (each.estimate, each.low, each.high, each.truth)
+        cells = [words.share(number) if percent else words.money(number, currency) for number in numbers]
         table.add_row(
             each.figure, each.arm, *cells, "[green]holds[/green]" if each.holds else "[yellow]missed[/yellow]"
         )

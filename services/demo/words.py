@@ -1,9 +1,8 @@
 """How figures are shown to people: tables, percentages, plain words."""
 
-import json
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from decimal import Decimal
 
 from rich.panel import Panel
 from rich.table import Table
@@ -18,6 +17,8 @@ MARKS = {
     CheckStatus.WARNING: "[yellow]warning[/yellow]",
     CheckStatus.FAILED: "[red]failed[/red]",
 }
+SIGNS = {"EUR": "€"}  # of currencies whose sign stands behind the amount; others are named by their code
+NO_CUSTOMER = ("Input should be a valid string", "Field required")  # said of a customer's id: null, or not there
 STEPS = {
     "matched": "meant by the segment",
     "reachable": "we have a way to reach them",
@@ -40,15 +41,24 @@ def table(title: str, *headings: str) -> Table:
     return made
 
 
-def amount(number: float | None, *, percent: bool) -> str:
-    """A share as per cent, an amount of money with two or three digits; a dash where there is none.
+def share(number: float | None) -> str:
+    """A share as per cent; a dash where there is none.
 
-    >>> amount(0.1234, percent=True), amount(-1.5, percent=False), amount(None, percent=True)
-    ('12.34 %', '-1.500', '–')
+    >>> share(0.1234), share(None)
+    ('12.34 %', '–')
+    """
+    return "–" if number is None else f"{100 * number:.2f} %"
+
+
+def money(number: float | Decimal | None, currency: str) -> str:
+    """An amount with two decimals and its currency; a dash where there is none.
+
+    >>> money(-1234.5, "EUR"), money(Decimal("0.7698"), "USD"), money(-0.001, "EUR"), money(None, "EUR")
+    ('-1,234.50 €', '0.77 USD', '0.00 €', '–')
     """
     if number is None:
         return "–"
-    return f"{100 * number:.2f} %" if percent else f"{number:,.3f}"
+    return f"{number:z,.2f} {SIGNS.get(currency, currency)}"
 
 
 def p_value(number: float | None) -> str:
@@ -71,33 +81,35 @@ def health_table(results: Results) -> Table:
     return made
 
 
-def looks_table(looks: Sequence[Look], metric: str) -> Table:
-    """How the effect on one metric stood at each look, and how much of the allowed error was spent by then."""
+def looks_table(looks: Sequence[Look], metric: str, currency: str) -> Table:
+    """How the effect on a metric of money stood at each look, and how much of the allowed error was spent by then."""
     made = table(f"Looks at {metric}: peeking is paid for", "look", "arm", ">effect", ">from", ">to", ">α spent")
     for each in looks:
         day = "" if each.day is None else f", day {each.day}"
         for effect in each.effects:
             if effect.metric == metric:
-                numbers = [amount(number, percent=False) for number in (effect.estimate, effect.low, effect.high)]
-                spent = "–" if effect.spent is None else f"{effect.spent:.4f}"
-                made.add_row(f"{each.number}{day}", effect.arm, *numbers, spent)
+                numbers = [money(number, currency) for number in (effect.estimate, effect.low, effect.high)]
+                made.add_row(f"{each.number}{day}", effect.arm, *numbers, share(effect.spent))
     return made
 
 
-def preview_table(definition: Mapping[str, Any], preview: Preview) -> Table:
+def looks_explained(looks: Sequence[Look], metric: str) -> str:
+    """What the looks at profit look like and are not: costs come first; a look without an interval."""
+    said = "Costs are paid at once and revenue comes later, so an early look shows too little profit."
+    for each in looks:
+        reasons = {effect.reason for effect in each.effects if effect.metric == metric and effect.low is None}
+        if reasons:
+            why_none = "; ".join(sorted(filter(None, reasons)))
+            said += f" Look {each.number} has no interval and spends nothing of the allowed error (α): {why_none}."
+    return said
+
+
+def preview_table(preview: Preview) -> Table:
     """How many a rule means, by itself and clause by clause."""
     made = table("Preview: nothing is stored yet", "clause", ">customers")
     for clause in preview.clauses:
-        said = json.dumps(_at(definition, clause.path)) if clause.path else "all of it together"
-        made.add_row(said, f"{clause.count:,}")
+        made.add_row(clause.sentence if clause.path else "all of it together", f"{clause.count:,}")
     return made
-
-
-def _at(definition: Any, pointer: str) -> Any:
-    """What a JSON pointer points at."""
-    for part in pointer.split("/")[1:]:
-        definition = definition[int(part)] if isinstance(definition, list) else definition[part]
-    return definition
 
 
 def funnel_table(built: TargetList) -> Table:
@@ -121,8 +133,17 @@ def reasons_table(report: IngestReport) -> Table:
     """Why events were refused."""
     made = table("Refused, and why", "field", "reason", ">lines")
     for reason in report.reasons:
-        made.add_row(reason.pointer, reason.detail, f"{reason.count:,}")
+        made.add_row(reason.pointer, why(reason.pointer, reason.detail), f"{reason.count:,}")
     return made
+
+
+def why(pointer: str, detail: str) -> str:
+    """Why a row was refused. That a customer's id is no text means, in files of rows, that there is none.
+
+    >>> why("/customer_id", "Input should be a valid string"), why("/attributes/age", "must be a number")
+    ('no customer', 'must be a number')
+    """
+    return "no customer" if pointer == "/customer_id" and detail in NO_CUSTOMER else detail
 
 
 def refinement_panel(refinement: Refinement) -> Panel:

@@ -82,11 +82,12 @@ class PreviewRequest(Message):
 class ClauseCount(Message):
     """How many of all known customers satisfy one clause by itself.
 
-    `path` is the clause's JSON pointer in the definition. `missing`, on complements of a comparison, says how many of
-    them have no value at all.
+    `path` is the clause's JSON pointer in the definition, `sentence` the clause in words. `missing`, on complements of
+    a comparison, says how many of them have no value at all.
     """
 
     path: str
+    sentence: str
     count: int
     missing: int | None = Field(default=None, exclude_if=lambda missing: missing is None)
 

@@ -1,10 +1,13 @@
 """A real mailing through the services' doors: their answer is SciPy's on the raw file."""
 
+import io
 import math
+import re
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from rich.console import Console
 from scipy import stats
 
 from services.demo import hillstrom
@@ -41,6 +44,18 @@ def test_every_customer_arm_and_response_of_the_file_is_there(figures: Figures) 
     assert figures.assignments.arms == {"mens-mail": 21_307, "womens-mail": 21_387, "no-mail": 21_306}
     assert figures.responses.accepted == 9_394 + 578
     assert figures.responses.refused == 0
+
+
+def test_the_replay_says_which_experiment_which_intervals_and_where_the_report_is(
+    figures: Figures, stack: Target
+) -> None:
+    shown = io.StringIO()
+    hillstrom.show(figures, Console(file=shown, width=80))
+    said = " ".join(shown.getvalue().split())
+    assert f"{stack.experiments}/v1/experiments/hillstrom/report" in said
+    assert "Experiment hillstrom." in said
+    assert "95 % intervals of the fixed horizon" in said
+    assert re.search(r"\d\.\d\d USD", said)
 
 
 @pytest.mark.parametrize("metric", COLUMNS)

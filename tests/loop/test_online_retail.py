@@ -2,12 +2,14 @@
 
 import csv
 import gzip
+import io
 from collections.abc import Iterator
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from services.demo import online_retail
 from services.demo.files import csv_rows
@@ -73,6 +75,14 @@ def test_every_line_is_taken_or_refused_with_its_reason(small: Figures, small_fi
     assert refused(small, "/value") == free > 0
     assert small.report.accepted == SLICE - without_customer - free
     assert (small.report.duplicates, small.report.conflicts) == (0, 0)
+
+
+def test_lines_without_a_customer_are_shown_as_such(small: Figures) -> None:
+    shown = io.StringIO()
+    online_retail.show(small, Console(file=shown, width=80))
+    assert "no customer" in shown.getvalue()
+    assert "Input should be" not in shown.getvalue()
+    assert "GBP" in shown.getvalue()
 
 
 def test_identical_lines_are_reported_and_kept(small: Figures, small_file: Path) -> None:

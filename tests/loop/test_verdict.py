@@ -3,7 +3,7 @@
 import pytest
 from scipy import stats
 
-from services.demo.verdict import Comparison, chance_of_misses, counted, plausible
+from services.demo.verdict import Comparison, chance_of_misses, counted, misses_explained, plausible
 
 
 def comparison(figure: str, *, holds: bool) -> Comparison:
@@ -19,6 +19,19 @@ def test_the_chance_of_so_many_misses_is_the_binomial_tail(misses: int, interval
 def test_three_of_six_intervals_may_miss_and_four_may_not(misses: int, well: bool) -> None:
     figures = ["visits", "profit"] * 3
     assert plausible([comparison(figure, holds=number >= misses) for number, figure in enumerate(figures)]) is well
+
+
+@pytest.mark.parametrize(
+    ("misses", "says"),
+    [
+        (0, "6 of 6. Of the 6 that chance decides separately (visits and profit), none missed."),
+        (2, "2 missed. Each misses in 5 % of all tellings, and 2 or more of 6 in 3.3 %: within chance"),
+        (4, "and 4 or more of 6 in less than 0.1 %: [red]not within chance any more"),
+    ],
+)
+def test_misses_within_chance_are_said_to_be_so_with_the_threshold(misses: int, says: str) -> None:
+    figures = ["visits", "profit"] * 3
+    assert says in misses_explained([comparison(name, holds=row >= misses) for row, name in enumerate(figures)])
 
 
 def test_figures_that_move_with_profit_are_shown_but_not_counted_twice() -> None:

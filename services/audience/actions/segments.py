@@ -15,6 +15,7 @@ from services.audience.segments.describe import describe, phrase
 from services.audience.segments.match import Verdict
 from services.audience.segments.match import explain as verdicts_on
 from services.audience.segments.measures import shown
+from services.audience.segments.tree import walk
 from shared.contracts.clauses import Clause
 from shared.contracts.segments import (
     ClauseCount,
@@ -103,13 +104,17 @@ def preview(db: Db, asked: PreviewRequest) -> Preview:
     except evaluations.TooSlow as error:
         pointed = [FieldError(f"/definition{error.path}", "is the slowest clause by Postgres's estimate")]
         raise TooSlow(f"Counting took longer than {asked.timeout_ms} ms.", pointed) from error
+    sentences = {path: phrase(clause, outermost=True) for path, clause in walk(asked.definition)}
     return Preview(
         as_of=as_of,
         count=found.members,
         known=found.known,
         share=found.members / found.known if found.known else None,
         sample=found.sample,
-        clauses=[ClauseCount(path=path, count=count, missing=missing) for path, count, missing in found.clauses],
+        clauses=[
+            ClauseCount(path=path, sentence=sentences[path], count=count, missing=missing)
+            for path, count, missing in found.clauses
+        ],
         sentence=describe(asked.definition),
         sql_ms=round(found.sql_ms, 3),
     )

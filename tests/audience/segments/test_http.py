@@ -176,6 +176,7 @@ def test_a_preview_counts_every_clause_and_stores_nothing(audience, shop, among,
     assert list(counts) == ["", "/all/0", "/all/1", "/all/2"]
     assert counts[""]["count"] == 1
     assert counts["/all/0"]["count"] == 3
+    assert counts["/all/2"]["sentence"] == "city is not “Porto”"
     assert found["sql_ms"] > 0
     assert everything_stored() == before
 
