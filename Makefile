@@ -29,7 +29,7 @@ setup: .venv/.test  ## .venv with hash-pinned dependencies, embedded PostgreSQL 
 
 setup-all: .venv/.all  ## what test-all needs beside it
 
-demo: setup  ## the whole loop on a simulated shop, under 90 seconds
+demo: setup  ## the whole loop on a simulated shop, told in about 90 seconds
 	@$(BIN)/attune demo
 
 up: setup  ## the stack on this machine, until Ctrl-C

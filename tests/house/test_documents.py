@@ -1,8 +1,13 @@
 """What the documents say is there."""
 
+import csv
+import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
+from services.audience.screening import Screen, Screened, from_csv
+from shared.contracts.audience import AttributeType, CustomerRow, NewAttribute
 from shared.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -13,6 +18,24 @@ def test_every_setting_is_explained() -> None:
     names = {f"ATTUNE_{name.upper()}" for name in Settings.model_fields}
     rows = set(re.findall(r"^\| `(ATTUNE_[A-Z_]+)`", page, flags=re.MULTILINE))
     assert rows == names
+
+
+def test_the_page_on_customers_names_every_field_and_type_and_its_examples_are_taken() -> None:
+    page = (ROOT / "docs" / "customers.md").read_text()
+    assert set(re.findall(r"^\| `([a-z_]+)` \|", page.split("## Columns")[0], flags=re.MULTILINE)) == set(
+        CustomerRow.model_fields
+    )
+    assert set(re.findall(r"`(\w+)`", page.split("Types:")[1].split(";")[0])) == set(AttributeType)
+    catalogue = {"age": NewAttribute(type=AttributeType.NUMBER), "city": NewAttribute(type=AttributeType.TEXT)}
+    screen = Screen(catalogue, "secret", str.upper, datetime.now(UTC))
+    (example,) = re.findall(r"```json\n(.*?)```", page, flags=re.DOTALL)
+    (table,) = re.findall(r"```csv\n(.*?)```", page, flags=re.DOTALL)
+    rows = [from_csv(row, catalogue) for row in csv.DictReader(table.splitlines())]
+    for row in [json.loads(example), *rows]:
+        taken = screen.row(row)
+        assert isinstance(taken, Screened), taken
+        assert taken.attributes == {"age": 34, "city": "Lyon"}
+        assert [one.state for one in taken.consents] == ["granted"]
 
 
 def test_every_link_within_the_project_leads_somewhere() -> None:
