@@ -1,11 +1,17 @@
 """What an installation keeps on disk."""
 
+import io
+import socket
 import stat
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from services.stack.data_directory import SECRETS, DataDirectory, Running
+from services.stack.status import show_status
 from services.stack.trouble import Trouble
 
 RUNNING = Running(
@@ -72,3 +78,19 @@ def test_a_place_that_cannot_be_used_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(Trouble, match="cannot be used"):
         DataDirectory(tmp_path / "file" / "data").prepare()
+
+
+def test_parts_that_hang_cost_the_status_one_time_out_and_not_one_each(directory: DataDirectory) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as hanging:
+        address = f"http://127.0.0.1:{hanging.getsockname()[1]}"
+        names = ("audience", "experiments", "feedback")
+        running = RUNNING.model_copy(
+            update={"addresses": dict.fromkeys(names, address), "workers": dict.fromkeys(names, address)}
+        )
+        shown = io.StringIO()
+        with directory.locked():
+            directory.say_running(running)
+            began = time.monotonic()
+            assert not show_status(directory.path, Console(file=shown, width=200))
+    assert time.monotonic() - began < 5
+    assert shown.getvalue().count("does not answer") == 6
