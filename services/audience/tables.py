@@ -69,6 +69,9 @@ class SuppressionRow(SQLModel, table=True):
     reason: str
     ends_at: datetime | None = instant(nullable=True)
     created_at: datetime = instant()
+    lifted_at: datetime | None = instant(nullable=True)
+    lifted_by: str | None
+    lift_reason: str | None
 
 
 class TargetListRow(SQLModel, table=True):

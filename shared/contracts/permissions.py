@@ -135,9 +135,25 @@ class NewSuppression(Message):
     ends_at: Instant | None = None
 
 
+class Lift(Message):
+    """Why a do-not-contact entry is lifted."""
+
+    reason: Text = Field(min_length=1, max_length=500)
+
+
+class Lifted(Lift):
+    """When, why and by whom (the id of the API key) an entry was lifted."""
+
+    at: datetime
+    by: str
+
+
 class Suppression(NewSuppression):
+    """A do-not-contact entry. Once `lifted` it is in force no more; it stays on record."""
+
     id: UUID
     created_at: datetime
+    lifted: Lifted | None = None
 
 
 class SendCheckRequest(Message):

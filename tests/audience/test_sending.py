@@ -11,6 +11,7 @@ from services.audience import app
 from services.audience.migrations import versions
 from shared.jobs import JobContext
 from shared.telemetry import ARRIVAL_LAG, ARRIVAL_PENDING
+from tests.audience.targeting import build, person, segment_of
 
 REACHABLE = {
     "contact_points": [{"channel": "email", "handle": "h"}],
@@ -38,6 +39,31 @@ def test_each_customer_gets_the_first_reason(audience, load, unique):
     )
     audience.post("/v1/suppressions", json={"customer_id": names[3], "reason": "court order"})
     assert check(audience, names) == [None, "not reachable", "not permitted", "suppressed", "unknown"]
+
+
+def test_a_suppression_can_be_lifted_and_stays_on_record_with_who_and_why(audience, load, unique, owner_engine):
+    load([person(unique)])
+    made = audience.post("/v1/suppressions", json={"customer_id": unique, "reason": "wrong customer"}).json()
+    assert made["lifted"] is None
+    assert check(audience, [unique]) == ["suppressed"]
+    path = f"/v1/suppressions/{made['id']}/lift"
+    lifted = audience.post(path, json={"reason": "entered for another customer"}).json()
+    assert lifted | {"lifted": None} == made
+    assert (lifted["lifted"]["by"], lifted["lifted"]["reason"]) == ("bootstrap", "entered for another customer")
+    assert check(audience, [unique]) == [None]
+    segment = segment_of(audience, unique, {"attribute": "age", "is": "exists"})
+    assert build(audience, segment, unique)["count"] == 1
+    assert audience.post(path, json={"reason": "again"}).json() == lifted
+    assert audience.get("/v1/suppressions", params={"customer_id": unique}).json()["items"] == [lifted]
+
+
+def test_lifting_needs_a_reason_without_an_address_and_a_suppression(audience, unique):
+    made = audience.post("/v1/suppressions", json={"customer_id": unique, "reason": "asked"}).json()
+    path = f"/v1/suppressions/{made['id']}/lift"
+    for body in ({}, {"reason": ""}, {"reason": "ada@example.com asked"}):
+        answer = audience.post(path, json=body)
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/reason")
+    assert audience.post(f"/v1/suppressions/{uuid.uuid4()}/lift", json={"reason": "asked"}).status_code == 404
 
 
 def test_permission_of_one_brand_channel_or_purpose_is_not_that_of_another(audience, load, unique):

@@ -1,6 +1,7 @@
 """Permission: state it, and take in what feedback heard."""
 
 from datetime import UTC, datetime
+from uuid import UUID
 
 from services.audience.identity import holds_contact_data
 from services.audience.permission import EVERY
@@ -12,6 +13,7 @@ from shared.contracts.permissions import (
     DEFAULT_BRAND,
     Consent,
     ConsentStatement,
+    Lift,
     NewSuppression,
     StatedConsent,
     Suppression,
@@ -75,3 +77,14 @@ def suppress(db: Db, new: NewSuppression) -> Suppression:
     if wrong:
         raise Invalid("Addresses are not stored.", wrong)
     return suppression_queries.insert(db, new_id(), new, datetime.now(UTC))
+
+
+def lift(db: Db, suppression_id: UUID, lift: Lift, by: str) -> Suppression:
+    """End a do-not-contact entry now, on behalf of the key with the id `by`; the record stays.
+
+    Lifting it again changes nothing. Raises `NotFound`, `Invalid`.
+    """
+    if holds_contact_data(lift.reason):
+        wrong = FieldError("/reason", "must not hold an e-mail address or telephone number")
+        raise Invalid("Addresses are not stored.", [wrong])
+    return suppression_queries.lift(db, suppression_id, lift, by, datetime.now(UTC))

@@ -9,6 +9,7 @@ from fastapi import Depends, Path, Request
 from pydantic import StringConstraints
 from starlette.convertors import Convertor, register_url_convertor
 
+from shared.auth import Caller
 from shared.bodies import JSON_LIMIT, STREAM_LIMIT, media_type, stream
 from shared.contracts.base import CustomerId
 from shared.db import Db, EngineOf, read_only, transaction
@@ -38,6 +39,14 @@ def _begin(engine: EngineOf) -> Callable[[], AbstractContextManager[Db]]:
 def _begin_reading(engine: EngineOf) -> Callable[[], AbstractContextManager[Db]]:
     return lambda: read_only(engine)
 
+
+def _caller(request: Request) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
+
+
+CallerOf = Annotated[Caller, Depends(_caller)]
+"""Whose key the call came with; for calls that need a key."""
 
 SettingsOf = Annotated[Settings, Depends(_settings)]
 Begin = Annotated[Callable[[], AbstractContextManager[Db]], Depends(_begin)]

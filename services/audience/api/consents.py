@@ -1,12 +1,13 @@
 """Permission over HTTP: consents, suppressions, and the check before sending."""
 
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import APIRouter, Body, Path, Query
 
 from services.audience.actions import consents as actions
 from services.audience.actions import sending
-from services.audience.api.common import CustomerPath, SettingsOf
+from services.audience.api.common import CallerOf, CustomerPath, SettingsOf
 from services.audience.queries import customers
 from services.audience.queries import permission as queries
 from services.audience.queries import suppressions as suppression_queries
@@ -16,6 +17,7 @@ from shared.contracts.base import CustomerId
 from shared.contracts.permissions import (
     Consent,
     ConsentStatement,
+    Lift,
     NewSuppression,
     SendCheckAnswer,
     SendCheckRequest,
@@ -32,6 +34,7 @@ router = APIRouter(prefix="/v1", tags=["permission"], route_class=StrictRoute, d
 
 GRANT = {"purpose": "marketing", "state": "granted", "source": "preference centre"}
 DO_NOT_CONTACT = {"customer_id": "c-42", "channel": "email", "reason": "asked by telephone"}
+MISTAKEN = {"reason": "entered for the wrong customer"}
 CHECK = {"channel": "email", "purpose": "marketing", "customer_ids": ["c-42"]}
 
 
@@ -65,11 +68,22 @@ def create_suppression(
     return once(db, new, effect=lambda: actions.suppress(db, new), answer=Suppression)
 
 
+@router.post("/suppressions/{suppression_id}/lift", dependencies=[WRITE])
+def lift_suppression(
+    suppression_id: UUID,
+    lift: Annotated[Lift, Body(openapi_examples={"example": {"value": MISTAKEN}})],
+    db: Tx,
+    caller: CallerOf,
+) -> Suppression:
+    """End a do-not-contact entry now. It stays on record, with who lifted it and why; a repeat changes nothing."""
+    return actions.lift(db, suppression_id, lift, caller.id)
+
+
 @router.get("/suppressions")
 def list_suppressions(
     db: ReadTx, page: Paged, customer_id: Annotated[CustomerId | None, Query()] = None
 ) -> Page[Suppression]:
-    """Do-not-contact entries, newest first."""
+    """Do-not-contact entries, newest first, also those that ended or were lifted."""
     found = suppression_queries.suppressions(db, page, customer_id)
     return page.answer(found, lambda one: [one.created_at.isoformat(), str(one.id)])
 

@@ -64,7 +64,7 @@ SCREENED = """
            exists (select
                      from audience.suppression as s
                     where s.customer_id = m.customer_id and s.channel in (:channel, '*')
-                      and (s.ends_at is null or s.ends_at > :now)) as suppressed,
+                      and s.lifted_at is null and (s.ends_at is null or s.ends_at > :now)) as suppressed,
            coalesce(k.contacts, 0) >= :most as fatigued,
            :controls and audience.lot(:control_seed, m.customer_id) < :control_bound as controlled
       from matched as m

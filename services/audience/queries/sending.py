@@ -22,7 +22,7 @@ STANDING = sa.text(f"""
                select count(*) > 0 as suppressed
                  from audience.suppression as s
                 where s.customer_id = c.customer_id and s.channel in (:channel, '*')
-                  and (s.ends_at is null or s.ends_at > :now)
+                  and s.lifted_at is null and (s.ends_at is null or s.ends_at > :now)
            ) as s
      where c.customer_id = any(cast(:customers as text[])) and c.erased_at is null
 """)  # noqa: S608

@@ -8,8 +8,9 @@ from sqlmodel import col, select
 
 from services.audience.permission import EVERY
 from services.audience.tables import SuppressionRow
-from shared.contracts.permissions import NewSuppression, Suppression
+from shared.contracts.permissions import Lift, NewSuppression, Suppression
 from shared.db import Db
+from shared.errors import NotFound
 from shared.pages import PageRequest
 
 
@@ -30,6 +31,21 @@ def suppressions(db: Db, page: PageRequest, customer_id: str | None) -> list[Sup
     return [_message(row) for row in db.exec(query)]
 
 
+def lift(db: Db, suppression_id: UUID, lift: Lift, by: str, now: datetime) -> Suppression:
+    """Put an entry out of force; one that was lifted before stays as it is. Raises `NotFound`."""
+    mine = col(SuppressionRow.id) == suppression_id
+    values = {"lifted_at": now, "lifted_by": by, "lift_reason": lift.reason}
+    db.execute(sa.update(SuppressionRow).where(mine, col(SuppressionRow.lifted_at).is_(None)).values(values))
+    row = db.exec(select(SuppressionRow).where(mine)).one_or_none()
+    if row is None:
+        raise NotFound("There is no such suppression.")
+    return _message(row)
+
+
 def _message(row: SuppressionRow) -> Suppression:
     channel = None if row.channel == EVERY else row.channel
-    return Suppression.model_validate({**row.model_dump(), "channel": channel})
+    known = row.model_dump(exclude={"lifted_at", "lifted_by", "lift_reason"})
+    lifted = None
+    if row.lifted_at is not None:
+        lifted = {"at": row.lifted_at, "by": row.lifted_by, "reason": row.lift_reason}
+    return Suppression.model_validate({**known, "channel": channel, "lifted": lifted})
