@@ -90,7 +90,7 @@ ByStratum = dict[str, Moments]
 
 class Figures(NamedTuple):
     """One metric's figures. `arms`: moments by arm and stratum of those who count; `mature`: customers by arm whose
-    window has closed; `total`: uncapped sums by arm; `days`: of t0, of those who count."""
+    window has closed; `total`: uncapped sums by arm, of profit net of contacts; `days`: of t0, of those who count."""
 
     metric: Metric
     arms: dict[str, ByStratum]
@@ -129,11 +129,12 @@ def figures(
     days = mature if metric.maturity is Maturity.CLOSED else frozenset(cohort.day for cohort in cohorts)
     own = [row for row in sums if row.metric_id == metric.id and row.day in days]
     found = grouped([cohort for cohort in cohorts if cohort.day in days], own)
+    costs = {arm.key: _cost(arm, metric) * customers_of(cohorts, arm.key, days) for arm in arms}
     return Figures(
         metric,
         {arm.key: net(found.get(arm.key, {}), arm, metric) for arm in arms},
         {arm.key: customers_of(cohorts, arm.key, mature) for arm in arms},
-        {arm.key: sum(row.total for row in own if row.arm == arm.key) for arm in arms},
+        {arm.key: sum(row.total for row in own if row.arm == arm.key) - costs[arm.key] for arm in arms},
         days,
     )
 
@@ -168,10 +169,14 @@ def _number(found: float | None) -> float:
 
 def net(strata: ByStratum, arm: Arm, metric: Metric) -> ByStratum:
     """Of profit: less what contacting cost. Other metrics stay."""
-    cost = contact_cost(arm)
-    if metric.kind is not MetricKind.PROFIT or not cost:
+    cost = _cost(arm, metric)
+    if not cost:
         return strata
     return {stratum: moments.shifted(found, -cost) if found.n else found for stratum, found in strata.items()}
+
+
+def _cost(arm: Arm, metric: Metric) -> float:
+    return contact_cost(arm) if metric.kind is MetricKind.PROFIT else 0.0
 
 
 def contact_cost(arm: Arm) -> float:

@@ -6,11 +6,12 @@ from math import nan
 from typing import NamedTuple
 
 from services.experiments.figures import ByStratum, Figures, compared, kind_of, strata_of
-from services.experiments.looking import Redealt, number, relative
+from services.experiments.looking import Kept, Redealt, number, relative
 from shared.contracts.experiments import Arm, Experiment, FrozenMetric, Method, MetricRole
 from shared.contracts.metrics import Direction, Maturity
 from shared.contracts.results import (
     ArmMoments,
+    Crossing,
     Effect,
     FixedHorizon,
     Interval,
@@ -37,11 +38,12 @@ class Seen(NamedTuple):
 
 
 class Words(NamedTuple):
-    """What is said besides the figures: by looks, and by re-dealing at a fixed horizon, both by metric and arm; and
-    whether nothing more is to come, by metric.
+    """What is said besides the figures: by looks, by the first of them that decided, and by re-dealing at a fixed
+    horizon, all by metric and arm; and whether nothing more is to come, by metric.
     """
 
     seen: Mapping[tuple[str, str], Seen]
+    decided: Mapping[tuple[str, str], Kept]
     dealt: Mapping[tuple[str, str], Redealt]
     over: Mapping[str, bool]
 
@@ -98,7 +100,7 @@ def _effect(experiment: Experiment, found: Figures, pair: tuple[Arm, Arm], words
     strata = strata_of(found.arms[base.key], found.arms[arm.key], experiment.split)
     difference = means.difference(strata)
     fixed = _fixed(experiment, difference, dealt, method="stratified" if len(strata) > 1 else "Welch")
-    sequential = _sequential(seen)
+    sequential = _sequential(seen, words.decided.get((found.metric.key, arm.key)))
     shown = fixed if experiment.method is Method.FIXED else sequential
     return Effect(
         arm=arm.key,
@@ -115,7 +117,10 @@ def _effect(experiment: Experiment, found: Figures, pair: tuple[Arm, Arm], words
         sequential=sequential,
         randomisation=_randomisation(seen, dealt),
         adjusted_p_value=None,
-        notes=_notes(experiment, found, (found.arms[base.key], found.arms[arm.key]), seen),
+        notes=[
+            *not_borne_out(sequential),
+            *_notes(experiment, found, (found.arms[base.key], found.arms[arm.key]), seen),
+        ],
         verdict=Verdict.NOT_SHOWN,
     )
 
@@ -134,7 +139,29 @@ def _randomisation(seen: Seen | None, dealt: Redealt | None) -> Randomisation | 
     return seen.effect.randomisation if seen else None
 
 
-def _sequential(seen: Seen | None) -> Sequential | None:
+def not_borne_out(found: Sequential | None) -> list[str]:
+    """Why a small p-value stands beside an interval that covers zero: the one is kept for ever, the other is of now."""
+    crossed = found.crossed if found else None
+    if crossed is None or crossed.borne_out:
+        return []
+    day = "" if crossed.day is None else f" (day {crossed.day})"
+    return [f"crossed {crossed.side} zero at look {crossed.look}{day}, not borne out since"]
+
+
+def _crossing(effect: LookEffect, decided: Kept | None) -> Crossing | None:
+    if decided is None or decided.effect.look is None:
+        return None
+    above = decided.past.statistic > 0
+    side = _side(Interval(estimate=effect.estimate, low=effect.low, high=effect.high))
+    return Crossing(
+        look=decided.effect.look,
+        day=decided.day,
+        side="above" if above else "below",
+        borne_out=side == (1 if above else -1),
+    )
+
+
+def _sequential(seen: Seen | None, decided: Kept | None) -> Sequential | None:
     if seen is None:
         return None
     effect = seen.effect
@@ -146,6 +173,7 @@ def _sequential(seen: Seen | None) -> Sequential | None:
         overstated=effect.overstated,
         as_of=seen.as_of,
         look=seen.look,
+        crossed=_crossing(effect, decided),
     )
 
 

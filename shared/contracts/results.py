@@ -80,6 +80,16 @@ class FixedHorizon(Message):
     label: str
 
 
+class Crossing(Message):
+    """The first look at which a bound was crossed: on which side of zero, of which day (one blast). `borne_out`: the
+    interval that is shown now lies on that side too."""
+
+    look: int
+    day: int | None
+    side: Literal["above", "below"]
+    borne_out: bool
+
+
 class Sequential(Message):
     """Valid however often somebody looks. Of group-sequential methods: as of the latest look."""
 
@@ -90,6 +100,7 @@ class Sequential(Message):
     overstated: bool = Field(description="the estimate of an experiment that was stopped early is too large on average")
     as_of: Instant
     look: int | None
+    crossed: Crossing | None = Field(default=None, description="when `p_value` fell to α, and whether that held")
 
 
 class Randomisation(Message):
@@ -128,7 +139,10 @@ class Effect(Message):
 
 
 class ArmMoments(Message):
-    """`n` customers count (`mature` ones of a closed metric); those without a response count as zero."""
+    """`n` customers count (`mature` ones of a closed metric); those without a response count as zero.
+
+    `total` is theirs, without the metric's cap; of profit it is net of contacts, as the mean is.
+    """
 
     arm: str
     n: int

@@ -259,3 +259,30 @@ def test_looks_count_what_had_happened_by_their_day_capped_and_net_of_what_was_g
             error = np.sqrt(treated.var(ddof=1) / 200 + control.var(ddof=1) / 200)
             assert effect["estimate"] == pytest.approx(treated.mean() - control.mean())
             assert effect["standard_error"] == pytest.approx(error)
+
+
+def test_a_bound_that_was_crossed_and_not_borne_out_is_said_beside_the_small_p(
+    experiments, experiment, metric, target_list, split, respond, work, unique
+):
+    """The control buys at once, the others three days later: by the end both have bought alike."""
+    arms = spread(unique, 400)
+    listed = target_list([(customer, "", False, {}) for customer in arms])
+    metrics = {"primary": metric(window_days=4)}
+    key = experiment(target_list_id=str(listed), metrics=metrics, method="group_sequential")["key"]
+    split(key, arms)
+    some = buyers(arms, {"nobody": 0.5, "mail": 0.5})
+    respond(*((customer, 0.5 if arms[customer] == "nobody" else 3.5, {}) for customer in some))
+    respond(*((customer, 0.5, {}) for customer in list(arms)[1:80:2]))
+    work("experiments")
+
+    def effect(day: int) -> dict:
+        look(experiments, key, T0 + timedelta(days=day, hours=1))
+        at = {"as_of": str(T0 + timedelta(days=day, hours=2))}
+        return experiments.get(f"/v1/experiments/{key}/results", params=at).json()["metrics"][0]["effects"][0]
+
+    said = "crossed below zero at look 1 (day 1), not borne out since"
+    first, last = effect(1), effect(4)
+    assert first["sequential"]["crossed"] == {"look": 1, "day": 1, "side": "below", "borne_out": True}
+    assert (first["verdict"], said in first["notes"]) == ("worse", False)
+    assert last["sequential"]["crossed"]["borne_out"] is False
+    assert (last["verdict"], last["p_value"] <= 0.05, said in last["notes"]) == ("not_shown", True, True)

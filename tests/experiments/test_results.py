@@ -65,6 +65,10 @@ def test_profit_is_margin_of_revenue_less_the_cost_of_contacts(experiments, play
     results = experiments.get(f"/v1/experiments/{key}/results").json()
     expected = 0.5 * (money["mail"].mean() - money["nobody"].mean()) - 0.10
     assert effect(results, keys["profit"])["absolute"]["estimate"] == pytest.approx(expected, rel=1e-9)
+    metric = next(each for each in results["metrics"] if each["metric"] == keys["profit"])
+    for arm in metric["arms"]:
+        assert arm["total"] == pytest.approx(arm["mean"] * arm["n"])
+        assert arm["total"] == pytest.approx(0.5 * money[arm["arm"]].sum() - (30 if arm["arm"] == "mail" else 0))
     (brought,) = results["money"]
     assert brought["incremental_profit"]["estimate"] == pytest.approx(expected * 300, rel=1e-9)
     assert (brought["contacts"], brought["cost"]) == (300, "30.00")

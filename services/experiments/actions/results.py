@@ -176,12 +176,17 @@ def _words(
 ) -> readout.Words:
     """All that is said besides the figures."""
     seen = {key: readout.Seen(said.effect, said.look.number, said.look.as_of) for key, said in taken.said.items()}
+    decided = {
+        key: next(kept for kept in past if kept.effect.decided)
+        for key, past in taken.tested.items()
+        if past[-1].effect.decided
+    }
     over = {each.metric.key: counting.horizon.ended(counting.assigned, sum(each.mature.values())) for each in found}
     if experiment.method is Method.FIXED:
-        return readout.Words(seen, _dealt(db, experiment, found, counting), over)
+        return readout.Words(seen, decided, _dealt(db, experiment, found, counting), over)
     if experiment.method is Method.CONFIDENCE_SEQUENCE and not (taken.latest and taken.latest.final):
         seen |= _now(db, experiment, found, counting, taken)
-    return readout.Words(seen, {}, over)
+    return readout.Words(seen, decided, {}, over)
 
 
 def _dealt(

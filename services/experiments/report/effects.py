@@ -1,10 +1,12 @@
 """Metrics as shown: a row of the forest plot and of the table for each arm."""
 
 from collections.abc import Sequence
+from math import isclose
 from typing import NamedTuple
 
 from markupsafe import Markup
 
+from services.experiments.readout import not_borne_out
 from services.experiments.report import formats, plots
 from services.experiments.report.formats import Figure, Unit
 from services.experiments.report.scales import Scale, scale
@@ -35,7 +37,7 @@ class EffectRow(NamedTuple):
     estimate: str
     interval: str
     relative: Figure
-    p_value: str
+    p_value: Figure
     adjusted: str
     fixed: Figure
     notes: tuple[str, ...]
@@ -49,7 +51,7 @@ class ArmRow(NamedTuple):
     customers: str
     responders: str
     mean: str
-    total: str
+    total: Figure
 
 
 class MetricView(NamedTuple):
@@ -101,6 +103,7 @@ def _effect_row(metric: MetricResult, effect: Effect, unit: Unit, on: Scale) -> 
     estimate = formats.signed(effect.absolute.estimate, unit)
     interval = formats.between(effect.absolute.low, effect.absolute.high, unit)
     fixed = formats.between(effect.fixed.low, effect.fixed.high, unit)
+    unsustained = not_borne_out(effect.sequential)
     described = f"{effect.arm} against {effect.against}: {estimate}, interval {interval}, {verdict}."
     strip = plots.Strip(
         name=f"Effect of {effect.arm} on {metric.metric}",
@@ -120,7 +123,7 @@ def _effect_row(metric: MetricResult, effect: Effect, unit: Unit, on: Scale) -> 
         estimate=estimate,
         interval=interval,
         relative=formats.interval(effect.relative, formats.PER_CENT, effect.relative.reason),
-        p_value=formats.p_value(effect.p_value),
+        p_value=Figure(formats.p_value(effect.p_value), "; ".join(unsustained)),
         adjusted=formats.p_value(effect.adjusted_p_value),
         fixed=Figure(fixed, effect.fixed.label),
         notes=tuple(_notes(effect)),
@@ -129,7 +132,7 @@ def _effect_row(metric: MetricResult, effect: Effect, unit: Unit, on: Scale) -> 
 
 
 def _notes(effect: Effect) -> list[str]:
-    found = list(effect.notes)
+    found = [note for note in effect.notes if note not in not_borne_out(effect.sequential)]  # they stand in the row
     if effect.sequential and effect.sequential.overstated:
         found.append("Stopped early: the estimate is larger than the effect, on average.")
     if effect.randomisation:
@@ -144,4 +147,6 @@ def _is(p: str) -> str:
 
 def _arm_row(metric: MetricResult, arm: ArmMoments, unit: Unit) -> ArmRow:
     total = formats.whole(arm.total) if metric.kind is MetricKind.PROPORTION else formats.plain(arm.total, unit)
-    return ArmRow(arm.arm, formats.whole(arm.n), formats.whole(arm.responders), formats.plain(arm.mean, unit), total)
+    capped = arm.mean is not None and not isclose(arm.mean * arm.n, arm.total, rel_tol=1e-6, abs_tol=0.005)
+    shown = Figure(total, "without the cap" if capped else "")
+    return ArmRow(arm.arm, formats.whole(arm.n), formats.whole(arm.responders), formats.plain(arm.mean, unit), shown)

@@ -12,6 +12,7 @@ from services.experiments.report import render
 from services.experiments.report.scales import scale
 from shared.contracts.results import (
     CheckStatus,
+    Crossing,
     DecisionVerdict,
     FixedHorizon,
     HealthCheck,
@@ -163,6 +164,26 @@ def test_what_is_null_is_a_dash_with_its_reason():
     assert "fewer than 25 responders in an arm" in text
     assert "None" not in text
     assert "nan" not in text
+
+
+def test_a_row_says_why_its_small_p_stands_beside_an_interval_that_covers_zero():
+    found = example.results()
+    effect = found.metrics[0].effects[0]
+    crossed = Crossing(look=1, day=7, side="below", borne_out=False)
+    said = "crossed below zero at look 1 (day 7), not borne out since"
+    changed = {"sequential": effect.sequential.model_copy(update={"crossed": crossed}), "notes": [said]}
+    metric = found.metrics[0].model_copy(update={"effects": [effect.model_copy(update=changed)]})
+    text = page(results=found.model_copy(update={"metrics": [metric]})).text
+    assert f"0.012 {said} 0.025" in text
+    assert text.count(said) == 1
+
+
+def test_a_total_that_is_not_the_mean_times_the_customers_says_that_it_has_no_cap():
+    found = example.results()
+    arms = [arm.model_copy(update={"total": 3 * arm.total}) for arm in found.metrics[1].arms]
+    capped = found.metrics[1].model_copy(update={"arms": arms})
+    assert "without the cap" in page(results=found.model_copy(update={"metrics": [capped]})).text
+    assert "without the cap" not in page(results=found.model_copy(update={"metrics": [found.metrics[1]]})).text
 
 
 def test_policies_and_rankings_that_there_are_not_say_why():
