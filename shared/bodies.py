@@ -6,7 +6,7 @@ import itertools
 import json
 import zlib
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import anyio.from_thread
 from fastapi import Request, Response
@@ -199,56 +199,6 @@ def ndjson_lines(chunks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
     for number, line in enumerate(lines(chunks), 1):
         if stripped := line.strip():
             yield number, stripped
-
-
-class CsvRow(NamedTuple):
-    """Cells by header; what is beyond it stands under `""`, what lacks is not there. A row with a `fault` is to be
-    refused: some of its bytes are no UTF-8, and stand as lone surrogates."""
-
-    cells: dict[str, str]
-    fault: FieldError | None
-
-
-def csv_rows(chunks: Iterable[bytes]) -> Iterator[tuple[int, CsvRow]]:
-    """(1-based row number, row). Raises `Unreadable` where the header is missing, repeats a name or is no UTF-8."""
-    # Never decoded with replacements: two customers whose names differ in a replaced letter would become one.
-    text = (
-        line.decode("utf-8-sig" if first else "utf-8", "surrogateescape") + "\n"
-        for first, line in _first(lines(chunks))
-    )
-    reader = csv.reader(text)
-    try:
-        header = next(reader, [])
-        if not header or len(set(header)) != len(header) or not _is_text("".join(header)):
-            raise Unreadable("The CSV needs a header in UTF-8 that names each column once.")
-        for number, fields in enumerate((row for row in reader if row), 1):
-            cells = dict(zip(header, fields, strict=False))
-            if len(fields) > len(header):
-                cells[""] = ",".join(fields[len(header) :])
-            yield number, CsvRow(cells, damage(cells))
-    except csv.Error as error:
-        raise Unreadable(f"The CSV cannot be read: {error}.") from error
-
-
-def damage(cells: Mapping[str, str]) -> FieldError | None:
-    """Where a row, whose header is text, holds bytes that are no UTF-8; None where it is text too."""
-    if _is_text("".join(cells.values())):
-        return None
-    column = next(column for column, cell in cells.items() if not _is_text(cell))
-    place = column.replace("~", "~0").replace("/", "~1")
-    return FieldError(f"/{place}" if place else "", "is not UTF-8: save the file in that encoding")
-
-
-def _is_text(cell: str) -> bool:
-    try:
-        cell.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _first(items: Iterable[T]) -> Iterator[tuple[bool, T]]:
-    return ((index == 0, item) for index, item in enumerate(items))
 
 
 def chunked(items: Iterable[T], size: int) -> Iterator[list[T]]:

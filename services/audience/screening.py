@@ -16,6 +16,7 @@ from shared.errors import FieldError
 
 REASONS_OF_A_ROW = 20
 REFUSAL_AHEAD = timedelta(hours=24)
+_CONSENT = re.compile(r"^/consents/(\d+)(/|$)")
 _NUMBER = re.compile(r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?$", re.ASCII)
 
 
@@ -77,9 +78,11 @@ class Screen:
         try:
             row = CustomerRow.model_validate(raw)
         except ValidationError as error:
-            return Refused(
-                [self._told(one["loc"], one["msg"]) for one in error.errors()][:REASONS_OF_A_ROW], self.kept(raw)
-            )
+            told = [_told(one["loc"], one["msg"]) for one in error.errors()]
+            wrong = {str(one["loc"][0]) for one in error.errors()} | {"customer_id"}
+            rest = PortraitChange.model_validate({name: part for name, part in raw.items() if name not in wrong})
+            _, _, more = self.change(rest)  # whoever mends the row wants to know of everything at once
+            return Refused((told + more)[:REASONS_OF_A_ROW], self.kept(raw))
         attributes, points, errors = self.change(row)
         if holds_contact_data(row.customer_id):
             errors.insert(0, FieldError("/customer_id", "must not be an e-mail address or telephone number"))
@@ -106,7 +109,7 @@ class Screen:
                     raise ValueError("is not declared in the attribute catalogue")
                 kept[name] = None if value is None else check(value)
             except ValueError as error:
-                errors.append(FieldError(f"/attributes/{self._name(name)}", str(error)))
+                errors.append(FieldError(f"/attributes/{_name(name)}", str(error)))
         return kept, errors
 
     def _points(self, row: PortraitChange) -> tuple[list[Point], list[FieldError]]:
@@ -127,15 +130,6 @@ class Screen:
             else:
                 points += [Point(channel, address_hash=digest) for channel in CHANNELS[kind]]
         return points, errors
-
-    def _told(self, location: tuple[int | str, ...], message: str) -> FieldError:
-        return FieldError("".join(f"/{self._name(str(part))}" for part in location), message)
-
-    def _name(self, name: str) -> str:
-        """A field's name as it may be shown: it can hold an address when a file came without its header."""
-        if holds_contact_data(name) or len(name) > 100 or "\x00" in name or not name.isprintable():
-            return "(hidden name)"
-        return name.replace("~", "~0").replace("/", "~1")
 
     def kept(self, raw: Mapping[str, object]) -> dict[str, object]:
         """A refused row as it may be stored: personal values as keyed hashes, undeclared ones not at all."""
@@ -165,6 +159,17 @@ class Screen:
 
     def _hash_of(self, value: object) -> object:
         return None if value is None else f"hashed:{self._hashed(str(value).strip())}"
+
+
+def _told(location: tuple[int | str, ...], message: str) -> FieldError:
+    return FieldError("".join(f"/{_name(str(part))}" for part in location), message)
+
+
+def _name(name: str) -> str:
+    """A field's name as it may be shown: it can hold an address when a file came without its header."""
+    if holds_contact_data(name) or len(name) > 100 or "\x00" in name or not name.isprintable():
+        return "(hidden name)"
+    return name.replace("~", "~0").replace("/", "~1")
 
 
 def _said(point: NewContactPoint) -> Point:
@@ -236,6 +241,15 @@ def from_csv(row: Mapping[str, str], catalogue: Mapping[str, NewAttribute]) -> d
             attributes[column] = _typed(text, catalogue.get(column))
     parts = {"attributes": attributes, "identities": identities, "consents": consents}
     return out | {name: part for name, part in parts.items() if part}
+
+
+def by_column(error: FieldError, row: Mapping[str, str]) -> FieldError:
+    """An error in what `from_csv` made of a row: consents have no place of their own in a file, their columns do."""
+    place = _CONSENT.match(error.pointer)
+    if place is None:
+        return error
+    said = [column for column, cell in row.items() if column.startswith("consent.") and cell.strip()]
+    return FieldError(f"/{_name(said[int(place.group(1))])}", error.detail)
 
 
 def _typed(text: str, definition: NewAttribute | None) -> object:

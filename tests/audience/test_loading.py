@@ -230,6 +230,21 @@ def test_a_csv_file_gives_the_same_as_rows_of_json(audience, catalogue, unique):
     assert rejects[0]["content"] == {"customer_id": f"{unique}-3", "attributes": {"age": "old", "city": "Lyon"}}
 
 
+def test_a_refused_row_tells_all_that_is_wrong_and_names_the_columns_of_a_file(audience, catalogue, unique):
+    header = "customer_id,profiling,age,city,shoe_size,email,consent.email.marketing,consent.emial.marketing"
+    body = f"{header}\n{unique},perhaps,old,Lyon,44,nonsense,yes,granted\n"
+    report = audience.post("/v1/imports?kind=customers&format=csv", content=body).json()
+    rejects = audience.get(f"/v1/imports/{report['id']}/rejects").json()["items"]
+    assert {(one["row"], one["pointer"]) for one in rejects} == {
+        (1, "/profiling"),
+        (1, "/attributes/age"),
+        (1, "/attributes/shoe_size"),
+        (1, "/identities/email"),
+        (1, "/consent.email.marketing"),
+        (1, "/consent.emial.marketing"),
+    }
+
+
 def test_rows_of_a_csv_file_that_are_not_utf8_are_refused_and_never_made_alike(audience, catalogue, unique):
     body = f"customer_id,city\n{unique}-Müller,Lyon\n{unique}-Möller,Lyon\n{unique}-Weber,Nîmes\n{unique}-Kern,Lyon\n"
     answer = audience.post("/v1/imports?kind=customers&format=csv", content=body.encode("latin-1"))

@@ -168,6 +168,13 @@ def test_csv_is_read_like_ndjson(experiments, experiment, unique):
         f"/v1/experiments/{key}/assignments?source=external", content=body, headers={"Content-Type": "text/csv"}
     )
     assert (answer.json()["new"], answer.json()["rejects"][0]["line"]) == (1, 3)
+    answer = experiments.post(
+        f"/v1/experiments/{key}/assignments?source=external",
+        content=body.replace(",", ";"),
+        headers={"Content-Type": "text/csv"},
+    )
+    assert answer.status_code == 422
+    assert "separated by semicolons" in answer.json()["detail"]
 
 
 def test_rows_of_csv_that_are_not_utf8_are_refused_and_never_made_alike(experiments, experiment, unique):

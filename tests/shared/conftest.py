@@ -1,7 +1,7 @@
 """A small service that lives in audience's schema and exists only to show what the foundation promises."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import httpx
 import pytest
@@ -11,8 +11,9 @@ from fastapi import APIRouter, Request
 from services.stack.postgres import free_port
 from shared import errors
 from shared.auth import requires
-from shared.bodies import StrictRoute, csv_rows, ndjson_lines, stream
+from shared.bodies import StrictRoute, ndjson_lines, stream
 from shared.contracts.base import Instant, JsonValue, Message, Money, Name
+from shared.csv_rows import csv_rows
 from shared.db import Tx, new_id
 from shared.idempotency import Once
 from shared.jobs import Job, JobContext, Jobs, enqueue
@@ -52,7 +53,8 @@ def numbers(page: Paged, of: str = "all") -> Page[int]:
 
 @router.post("/count")
 def count(request: Request, kind: str = "ndjson") -> dict[str, int]:
-    rows = (csv_rows if kind == "csv" else ndjson_lines)(stream(request, limit=10_000_000))
+    body = stream(request, limit=10_000_000)
+    rows: Iterable[object] = csv_rows(body, ()) if kind == "csv" else ndjson_lines(body)
     return {"rows": sum(1 for _ in rows)}
 
 

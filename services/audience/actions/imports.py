@@ -9,7 +9,7 @@ from services.audience.actions.reading import Cells, Damaged, Line, Numbered, Ro
 from services.audience.queries import attributes as catalogue_queries
 from services.audience.queries import imports as queries
 from services.audience.queries import loading
-from services.audience.screening import Refused, Screen, Screened, from_csv
+from services.audience.screening import Refused, Screen, Screened, by_column, from_csv
 from shared.contracts.audience import NewAttribute, QualityReport, Refusal
 from shared.db import Begin, Db, new_id
 from shared.errors import DomainError, FieldError
@@ -107,6 +107,8 @@ def _sorted(
         one = Refused([raw], {}) if isinstance(raw, FieldError) else screen.row(raw)
         if isinstance(one, Screened):
             screened.append(one)
+        elif isinstance(row, Cells):
+            refused.append((number, one._replace(errors=[by_column(error, row.values) for error in one.errors])))
         else:
             refused.append((number, one))
     return screened, refused

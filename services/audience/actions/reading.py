@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from services.audience.identity import holds_contact_data
-from shared.bodies import csv_rows, ndjson_lines, parse_json
+from shared.bodies import ndjson_lines, parse_json
+from shared.csv_rows import csv_rows
 from shared.errors import FieldError, Invalid, Unreadable
 
 CHUNK_ROWS = 5000
@@ -74,9 +75,7 @@ def rows_of(format_: Literal["json", "ndjson", "csv"], chunks: Iterable[bytes]) 
 
 
 def _cells(chunks: Iterable[bytes]) -> Iterator[Numbered]:
-    for number, row in csv_rows(chunks):
-        if number == 1 and "customer_id" not in row.cells:
-            raise Invalid("The CSV has no column `customer_id`.", [FieldError("", "no column customer_id")])
+    for number, row in csv_rows(chunks, ("customer_id",)):
         yield number, Cells(row.cells) if row.fault is None else Damaged(row.fault)
 
 

@@ -18,10 +18,8 @@ from services.experiments.measures import ASSIGNED
 from shared.auth import requires
 from shared.bodies import (
     JSON_LIMIT,
-    CsvRow,
     StrictRoute,
     csv_answer,
-    csv_rows,
     media_type,
     ndjson_answer,
     ndjson_lines,
@@ -38,6 +36,7 @@ from shared.contracts.assignments import (
     SendingRow,
     StoredAssignment,
 )
+from shared.csv_rows import CsvRow, csv_rows
 from shared.db import EngineOf, read_only, transaction
 from shared.errors import UnsupportedMediaType
 from shared.jobs import enqueue
@@ -131,7 +130,9 @@ def _external_rows(request: Request) -> Iterator[external.Row]:
     if kind in ("application/x-ndjson", "application/ndjson"):
         return (external.read(line, raw) for line, raw in ndjson_lines(stream(request)))
     if kind == "text/csv":
-        return (_row(number + 1, row) for number, row in csv_rows(stream(request)))
+        return (
+            _row(number + 1, row) for number, row in csv_rows(stream(request), ("customer_id", "arm", "assigned_at"))
+        )
     raise UnsupportedMediaType("Assignments come as application/x-ndjson or text/csv.")
 
 

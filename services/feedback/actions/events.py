@@ -35,17 +35,17 @@ def take_list(intake: Intake, body: bytes, source: Source) -> IngestReport:
 def take_file(intake: Intake, chunks: Iterator[Parsed], source: Source) -> IngestReport:
     """Take in a file, chunk by chunk, each in its own transaction.
 
-    Raises `Unreadable` or `TooLarge` where the file breaks off; chunks before that are kept, and sending the file again
-    makes duplicates of them.
+    Raises `Invalid` for a CSV without a column it needs, `Unreadable` or `TooLarge` where the file breaks off; chunks
+    before that are kept, and sending the file again makes duplicates of them.
     """
     tally = Tally(source)
     try:
         _write_behind(intake, chunks, source, tally)
-    except (Unreadable, TooLarge) as error:
+    except (Invalid, Unreadable, TooLarge) as error:
         intake.keep([_unreadable(b"", error)], source)
         report = tally.report()
         taken = f" {report.accepted} events before that were accepted; sending all again does no harm."
-        raise type(error)(error.detail + taken) from error
+        raise type(error)(error.detail + taken, error.errors) from error
     report = tally.report()
     log.info("file taken in", door=source.door, accepted=report.accepted, refused=report.refused)
     return report

@@ -17,6 +17,7 @@ from shared import bodies
 from shared.auth import requires
 from shared.contracts.base import CustomerId, Instant
 from shared.contracts.feedback import Event, IngestReport, Kind, RecordedEvent
+from shared.csv_rows import csv_rows
 from shared.db import ReadTx
 from shared.errors import TooLarge, Unreadable, UnsupportedMediaType
 from shared.pages import Page, Paged
@@ -135,4 +136,5 @@ def _lines(request: Request) -> Iterator[Parsed]:
 
 
 def _rows(intake: Intake, request: Request) -> Iterator[Parsed]:
-    yield from native.csv(bodies.csv_rows(bodies.stream(request)), intake.kinds.registry())
+    rows = csv_rows(bodies.stream(request), ("customer_id", "kind", "occurred_at"))
+    yield from native.csv(rows, intake.kinds.registry())

@@ -10,9 +10,9 @@ from pydantic_core import ErrorDetails
 
 from services.feedback.doors import Item, Parsed, Refusal
 from services.feedback.events import Registry
-from shared.bodies import CsvRow, damage
 from shared.contact_data import holds_contact_data
 from shared.contracts.feedback import Event, KindRule
+from shared.csv_rows import CsvRow, damage
 from shared.errors import FieldError, Unreadable
 
 T = TypeVar("T")
