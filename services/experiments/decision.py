@@ -93,9 +93,14 @@ def _change(metric: MetricResult, effect: Effect) -> str:
     found = effect.absolute
     if found.estimate is None:
         return "no estimate"
-    text = f"{found.estimate * scale:+.4g}{unit}"
+
+    def shown(value: float) -> str:
+        cents = metric.currency is not None and abs(value) >= 0.005  # what would read 0.00 keeps its digits
+        return f"{value * scale:+,.2f}" if cents else f"{value * scale:+.4g}"
+
+    text = f"{shown(found.estimate)}{unit}"
     if found.low is not None and found.high is not None:
-        text += f" (between {found.low * scale:+.4g} and {found.high * scale:+.4g})"
+        text += f" (between {shown(found.low)} and {shown(found.high)})"
     return text
 
 

@@ -49,13 +49,13 @@ def sizes_check(experiment: Experiment, sizes: Sequence[ArmSize]) -> HealthCheck
     """Whether the arms have the sizes that the design gave them."""
     observed, weights = [size.assigned for size in sizes], [size.weight for size in sizes]
     if experiment.split is Split.EXACT and experiment.population is Population.LIST:
-        return _exact(observed, weights)
+        return _exact([size.arm for size in sizes], observed, weights)
     found = sample_ratio.chi_square(observed, weights)
     p_value = found.p_value
     if experiment.population is not Population.EXTERNAL and experiment.population is not Population.LIST:
         p_value = sample_ratio.sequential_p_value(observed, weights)
     failed = p_value < sample_ratio.LEVEL
-    shown = ", ".join(f"{size.arm} {size.assigned}" for size in sizes)
+    shown = _sizes([size.arm for size in sizes], observed)
     return HealthCheck(
         check="sample_ratio",
         status=FAILED if failed else OK,
@@ -65,16 +65,21 @@ def sizes_check(experiment: Experiment, sizes: Sequence[ArmSize]) -> HealthCheck
     )
 
 
-def _exact(observed: list[int], weights: list[float]) -> HealthCheck:
+def _exact(arms: list[str], observed: list[int], weights: list[float]) -> HealthCheck:
     expected = bucketing.largest_remainder(sum(observed), weights).tolist()
     right = sample_ratio.exact_counts(observed, expected)
     return HealthCheck(
         check="exact_counts",
         status=OK if right else FAILED,
         figure=float(sum(abs(one - other) for one, other in zip(observed, expected, strict=True))),
-        detail=f"An exact split gives {expected}; there are {observed}.",
+        detail=f"An exact split gives {_sizes(arms, expected)}; "
+        + ("so it is." if right else f"there are {_sizes(arms, observed)}."),
         advice="Nothing to do." if right else "Assignments were changed after the draw: believe no effect.",
     )
+
+
+def _sizes(arms: Sequence[str], customers: Sequence[int]) -> str:
+    return ", ".join(f"{arm} {count:,}" for arm, count in zip(arms, customers, strict=True))
 
 
 def _discrepancies(vitals: Vitals) -> list[HealthCheck]:
@@ -110,7 +115,7 @@ def _counted(vitals: Vitals, found: tuple[str, int], meaning: str, advice: str) 
         check=check,
         status=OK if not count else WARNING if share < FEW else FAILED,
         figure=float(count),
-        detail=f"{count} {meaning}.",
+        detail=f"{count:,} {meaning}.",
         advice=advice if count else "Nothing to do.",
     )
 
@@ -174,7 +179,7 @@ def _currencies(vitals: Vitals) -> list[HealthCheck]:
             check="currency",
             status=FAILED if left_out else OK,
             figure=float(left_out),
-            detail=f"{left_out} responses with money in another currency, or in none, are not counted.",
+            detail=f"{left_out:,} responses with money in another currency, or in none, are not counted.",
             advice="Send amounts in the metric's currency." if left_out else "Nothing to do.",
         )
     ]
@@ -232,7 +237,7 @@ def _arrivals(vitals: Vitals) -> list[HealthCheck]:
             check="arrivals",
             status=WARNING,
             figure=float(vitals.pending),
-            detail=f"{vitals.pending} batches have arrived and are not counted yet.",
+            detail=f"{vitals.pending:,} batches have arrived and are not counted yet.",
             advice="Wait some seconds; if it stays, look at the worker.",
         )
     ]

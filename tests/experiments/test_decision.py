@@ -100,6 +100,18 @@ def test_a_shown_gain_is_shipped():
     assert found.reasons == ["Arm mail does better on orders than nobody: +2 percentage points (between +1 and +3)."]
 
 
+@pytest.mark.parametrize(
+    ("effect", "said"),
+    [
+        ((0.05888, 0.0211, 0.1), "+0.06 EUR per customer (between +0.02 and +0.10)"),
+        ((0.0013, 0.0004, 0.0022), "+0.0013 EUR per customer (between +0.0004 and +0.0022)"),
+    ],
+)
+def test_money_is_told_in_cents_and_more_exactly_only_where_it_would_read_zero(effect, said):
+    gain = metric("orders", "primary", "better", effect, kind="profit").model_copy(update={"currency": "EUR"})
+    assert decision.decide(experiment(), results(gain)).reasons[0].endswith(f"{said}.")
+
+
 def test_a_failed_check_stands_above_a_shown_gain():
     found = decision.decide(experiment(), results(metric("orders", "primary", "better"), status="failed"))
     assert (found.verdict, found.arm, found.healthy) == ("stop", None, False)

@@ -55,7 +55,7 @@ class ArmRow(NamedTuple):
 
 
 class MetricView(NamedTuple):
-    """A metric with its arms and effects."""
+    """A metric with its arms and effects. The axis is empty where there is nothing to draw."""
 
     key: str
     title: str
@@ -69,7 +69,8 @@ class MetricView(NamedTuple):
 def metric_view(metric: MetricResult) -> MetricView:
     """Everything about one metric, as text and plots."""
     unit = formats.unit_of(metric)
-    on = scale(_ends(metric.effects), ticks=5)
+    ends = _ends(metric.effects)
+    on = scale(ends, ticks=5)
     labels = [formats.tick(tick, unit._replace(difference="")) for tick in on.ticks]
     better = "more is better" if metric.direction is Direction.UP else "less is better"
     days = f"{metric.window_days} day{'s' if metric.window_days != 1 else ''}"
@@ -80,7 +81,7 @@ def metric_view(metric: MetricResult) -> MetricView:
         about=f"{KINDS[metric.kind]} within {days}, {better}",
         effects=tuple(_effect_row(metric, effect, unit, on) for effect in metric.effects),
         arms=tuple(_arm_row(metric, arm, unit) for arm in metric.arms),
-        axis=plots.axis(on, labels),
+        axis=plots.axis(on, labels) if any(end is not None for end in ends) else plots.EMPTY,
     )
 
 
@@ -127,7 +128,7 @@ def _effect_row(metric: MetricResult, effect: Effect, unit: Unit, on: Scale) -> 
         adjusted=formats.p_value(effect.adjusted_p_value),
         fixed=Figure(fixed, effect.fixed.label),
         notes=tuple(_notes(effect)),
-        plot=plots.strip(strip, on),
+        plot=plots.strip(strip, on) if any(end is not None for end in _ends([effect])) else plots.EMPTY,
     )
 
 

@@ -101,7 +101,7 @@ def p_value(p: float | None) -> str:
     """Three decimals; below that, that it is below."""
     if p is None:
         return NONE
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return "<\N{NO-BREAK SPACE}0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def figure(value: float | None) -> str:
@@ -110,7 +110,7 @@ def figure(value: float | None) -> str:
         return NONE
     if value == int(value) and abs(value) < 1e15:
         return whole(value)
-    return "< 0.001" if 0 < abs(value) < 0.001 else _minus(_digits(value, None))
+    return "<\N{NO-BREAK SPACE}0.001" if 0 < abs(value) < 0.001 else _minus(_digits(value, None))
 
 
 def day(instant: datetime) -> str:

@@ -80,7 +80,7 @@ def notes(experiment: Experiment, results: Results) -> list[tuple[str, str]]:
             "Split",
             "Exact counts within each stratum, in the order of a hash." if exact else "By a hash of the customer.",
         ),
-        ("Counted", _counted(results)),
+        ("Counted", _counted(experiment, results)),
     ]
     if results.look:
         look = results.look
@@ -98,12 +98,16 @@ def notes(experiment: Experiment, results: Results) -> list[tuple[str, str]]:
     return found
 
 
-def _counted(results: Results) -> str:
-    waiting = results.counted.pending_batches
+def _counted(experiment: Experiment, results: Results) -> str:
+    """`until` is about when things occurred: later ones are counted too, but more of them may still arrive."""
+    waiting, until = results.counted.pending_batches, results.counted.until
     rest = "nothing is waiting" if not waiting else f"{waiting:,} arrived batches still wait to be counted"
     again = {
         None: "",
         True: " A full recount gives the same figures.",
         False: " A full recount gives OTHER figures than those accumulated.",
     }[results.counted.agrees]
-    return f"Everything that arrived until {formats.moment(results.counted.until)}; {rest}.{again}"
+    if experiment.started_at is not None and until <= experiment.started_at <= results.as_of:
+        late = "what occurs is complete when what usually comes late is in"
+        return f"Nothing is complete yet: {late}; {rest}.{again}"
+    return f"Complete for everything that occurred until {formats.moment(until)}; {rest}.{again}"

@@ -56,12 +56,12 @@ def verdict(gain: Estimate, share: float) -> tuple[bool, str]:
         return False, "The learned policy contacts everyone: no customer's predicted effect falls short of the cost."
     if gain.low > 0:
         return True, (
-            f"Contacting the {share:.0%} of customers whose predicted effect pays for the contact earns more than "
+            f"Contacting the {share:.0%} of customers whose predicted effect pays for the contact brings more than "
             f"contacting everyone: {spread}, on customers it was not learnt from."
         )
-    if gain.estimate < 0:
+    if gain.high < 0:
         return False, (
             f"Rejected: the learned policy loses to contacting everyone, {spread}. It leaves out customers whom "
             "contacting pays."
         )
-    return False, f"Not shown to earn more than contacting everyone: {spread}. Contact everyone, or collect more data."
+    return False, f"Not shown to beat contacting everyone: {spread}. Contact everyone, or collect more data."

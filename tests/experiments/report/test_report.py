@@ -3,12 +3,14 @@
 import html
 import re
 import subprocess
+from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from services.experiments.report import render
+from services.experiments.report.formats import p_value
 from services.experiments.report.scales import scale
 from shared.contracts.results import (
     CheckStatus,
@@ -95,10 +97,10 @@ def test_every_figure_appears():
         "21,760.00 EUR",
         "16 March 2026, 09:00 UTC",
         "best share 70 %",
-        "+0.141 EUR",  # the learned policy
-        "+0.0800 EUR",  # Qini
+        "+0.14 EUR",  # the learned policy
+        "+0.08 EUR",  # Qini
         "recency_days",
-        "0.410 EUR",  # an importance
+        "0.41 EUR",  # an importance
         "40.0 %",  # weight
         "0.85",  # cost per contact
         "matched",
@@ -195,7 +197,51 @@ def test_policies_and_rankings_that_there_are_not_say_why():
     uplift = example.uplift(learners=[], winner=None, importances=[], reason=reason)
     text = page(policies=(policy,), uplift=(uplift,)).text
     assert text.count(reason) == 2
-    assert "not shown to pay" in text
+    assert "cannot be learnt yet" in text
+
+
+def test_a_policy_is_praised_only_where_nothing_simpler_did_better():
+    learned, response, *rest = example.policy().policies
+    assert "beats contacting everyone +" not in page().text
+    assert "beats contacting everyone Contacting the 63%" in page().text
+    better = response.model_copy(update={"value": Interval(estimate=0.5, low=0.4, high=0.6)})
+    text = page(policies=(example.policy(policies=[learned, better, *rest]),)).text
+    assert "beats contacting everyone, but not the best here" in text
+    assert "Contact those likeliest to respond most here" in text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [(-0.003, 0.001, "not shown to beat contacting everyone"), (-0.003, -0.001, "loses to contacting everyone")],
+)
+def test_a_policy_loses_only_where_its_interval_keeps_clear_of_zero(low, high, said):
+    gain = Interval(estimate=-0.001, low=low, high=high)
+    assert said in page(policies=(example.policy(gain_over_contact_all=gain, accepted=False, reason="…"),)).text
+
+
+def test_what_is_not_money_is_not_called_profit():
+    text = page(policies=(example.policy(metric="ordered"),)).text
+    assert "voucher-10: ordered by share contacted" in text
+    assert "ordered per customer over contacting nobody" in text
+    assert "+14.2 pp" in text
+    assert "profit" not in text.partition("Whom to contact next time")[2].partition("who is moved by it")[0].lower()
+
+
+def test_nothing_is_drawn_where_nothing_is_known():
+    found = example.results()
+    nothing = Interval(estimate=None, low=None, high=None)
+    fixed = FixedHorizon(low=None, high=None, p_value=None, label="valid only at the planned end")
+    effects = [each.model_copy(update={"absolute": nothing, "fixed": fixed}) for each in found.metrics[0].effects]
+    metric = found.metrics[0].model_copy(update={"effects": effects})
+    document = render(example.report(results=found.model_copy(update={"metrics": [metric]}), history=None))
+    assert "plot strip" not in document
+    assert 'class="axis"' not in document
+
+
+def test_before_anything_is_complete_the_page_says_so():
+    counted = example.results().counted.model_copy(update={"until": example.START - timedelta(days=5)})
+    assert "Nothing is complete yet" in page(results=example.results(counted=counted)).text
+    assert "Complete for everything that occurred until 16 March 2026, 09:00 UTC" in page().text
 
 
 def test_parts_that_were_not_given_are_left_out():
@@ -237,6 +283,17 @@ def test_hostile_names_stay_text():
     assert "<script" not in document
     assert HOSTILE in html.unescape(document)  # shown as it is, and no template runs on it
     assert HOSTILE in found.text
+
+
+def test_on_paper_no_arm_and_no_p_is_torn_and_figures_of_plots_stay_away():
+    document = render(example.report())
+    printed = document.partition("@media print {")[2].partition("</style>")[0]
+    assert "details { display: none; }" in printed
+    assert "tbody th { overflow-wrap: normal;" in printed
+    assert "break-inside: avoid" in printed.partition("table {")[2].partition("}")[0]
+    assert ".p { white-space: nowrap; }" in document
+    assert document.count('class="p"') == 4
+    assert p_value(0.0001) == "<\N{NO-BREAK SPACE}0.001"
 
 
 def test_nothing_runs_and_nothing_is_fetched():

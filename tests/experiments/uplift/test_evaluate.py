@@ -62,7 +62,7 @@ def test_the_policy_that_leaves_out_the_unmoved_beats_contacting_everyone():
     (arm,) = evaluate(shop(40_000, 2)).arms
     value = {policy.name: policy for policy in arm.policies}
     assert arm.accepted
-    assert "earns more than contacting everyone" in arm.verdict
+    assert "brings more than contacting everyone" in arm.verdict
     assert 0.35 < value["learned"].share < 0.70  # a line through a step: 27 of 62 ages are moved
     assert value["contact_none"].value == (0, 0, 0, 0)
     assert value["learned"].value.estimate - value["contact_all"].value.estimate == pytest.approx(
@@ -81,8 +81,11 @@ def test_a_policy_that_loses_to_contacting_everyone_is_rejected_in_words():
         for arm in evaluate(shop(3000, seed, heterogeneous=False, cost=0.02)).arms
         if arm.gain_over_all.estimate < 0 and arm.policies[0].share < 1
     ]
-    assert lost
-    assert all(arm.verdict.startswith("Rejected") and not arm.accepted for arm in lost)
+    clear = [arm for arm in lost if arm.gain_over_all.high < 0]
+    assert 0 < len(clear) < len(lost)
+    for arm in lost:
+        said = "Rejected" if arm.gain_over_all.high < 0 else "Not shown to beat contacting everyone"
+        assert (arm.verdict.startswith(said), arm.accepted) == (True, False)
 
 
 def test_profit_by_share_contacted_runs_from_nobody_to_everyone():
