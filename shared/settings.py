@@ -6,6 +6,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 
+from shared.contracts.base import Currency
 from shared.hashing import derived_secret
 
 SERVICES = ("audience", "experiments", "feedback")
@@ -39,7 +40,7 @@ class Settings(BaseSettings):
     worker_port: int | None = Field(
         None, description="Where a worker answers /healthz and /metrics; by default 8011 to 8013"
     )
-    currency: str = Field("EUR", pattern="^[A-Z]{3}$", description="The reporting currency")
+    currency: Currency = Field("EUR", description="The reporting currency")
     global_control_share: float = Field(0.0, ge=0, lt=1, description="Share of all customers who never get marketing")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     database_pool: int = Field(10, ge=1, le=200, description="Connections that one process may hold")

@@ -9,6 +9,7 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainSerializer,
@@ -16,6 +17,8 @@ from pydantic import (
     ValidationError,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from shared.contracts.currencies import CURRENCIES
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
@@ -37,6 +40,19 @@ def _without_nul(text: str) -> str:
     if "\x00" in text:
         raise ValueError("must not contain the character NUL")
     return text
+
+
+def _written(given: Any) -> Any:
+    """A number, also as text, is no instant: nobody could say whether it counts seconds or milliseconds."""
+    if (isinstance(given, str) and given[4:5] == "-") or isinstance(given, datetime):
+        return given
+    raise ValueError("must be an instant by RFC 3339, such as 2026-03-01T12:30:00Z")
+
+
+def _currency(code: str) -> str:
+    if code not in CURRENCIES:
+        raise ValueError("is no currency by ISO 4217")
+    return code
 
 
 def _in_range(instant: datetime) -> datetime:
@@ -65,8 +81,9 @@ Text = Annotated[str, AfterValidator(_without_nul)]
 CustomerId = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_without_nul)]
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$")]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_without_nul)]
-Instant = Annotated[AwareDatetime, AfterValidator(_in_range)]
-Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+Written = BeforeValidator(_written)
+Instant = Annotated[AwareDatetime, AfterValidator(_in_range), Written]
+Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$"), AfterValidator(_currency)]
 Money = Annotated[
     Decimal,
     Field(max_digits=20, decimal_places=6, allow_inf_nan=False),

@@ -8,7 +8,19 @@ from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer, StringConstraints
 
-from shared.contracts.base import EARLIEST, LATEST, Currency, CustomerId, Instant, JsonValue, Key, Message, Name, Text
+from shared.contracts.base import (
+    EARLIEST,
+    LATEST,
+    Currency,
+    CustomerId,
+    Instant,
+    JsonValue,
+    Key,
+    Message,
+    Name,
+    Text,
+    Written,
+)
 
 EventId = Annotated[CustomerId, "the sender's own name for the event; unique for its customer"]
 Kind = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,59}$")]
@@ -88,7 +100,7 @@ class Event(Message):
     event_id: EventId | None = None
     customer_id: CustomerId
     kind: Kind
-    occurred_at: Annotated[AwareDatetime, Field(ge=EARLIEST, lt=LATEST)]
+    occurred_at: Annotated[AwareDatetime, Field(ge=EARLIEST, lt=LATEST), Written]
     value: Amount | None = None
     currency: Currency | None = None
     text: Annotated[Text, StringConstraints(max_length=20_000)] | None = None
@@ -103,6 +115,7 @@ class RecordedEvent(Event):
     """An event as it is kept. `batch_id` is the arrival it came with."""
 
     event_id: EventId
+    currency: str | None = None  # as it was taken, when any three letters were
     received_at: datetime
     batch_id: int
 

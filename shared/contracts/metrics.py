@@ -122,4 +122,5 @@ class Metric(NewMetric):
 
     id: UUID
     version: int
+    currency: str | None = None
     created_at: Instant

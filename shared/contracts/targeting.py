@@ -39,6 +39,7 @@ class NewCampaign(CampaignContent):
 class Campaign(CampaignContent):
     id: UUID
     channel: str
+    currency: str | None = None
     created_at: datetime
 
 

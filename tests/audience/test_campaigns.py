@@ -47,6 +47,8 @@ def test_repeated_with_its_idempotency_key_it_is_the_same_campaign(audience, uni
         ({"budget": "1"}, "/currency"),
         ({"channel": "pigeon"}, "/channel"),
         ({"currency": "euro", "budget": "1"}, "/currency"),
+        ({"currency": "ZZZ", "budget": "1"}, "/currency"),
+        ({"send_at": 1700000000}, "/send_at"),
         ({"send_at": "2026-04-01T09:00:00"}, "/send_at"),
         ({"send_at": "9999-01-01T00:00:00Z"}, "/send_at"),
         ({"colour": "blue"}, "/colour"),

@@ -86,6 +86,8 @@ def test_one_bad_item_costs_the_others_nothing(feedback: httpx.Client, event: Ma
 
 BAD = {
     "naive time": ({"occurred_at": "2024-05-01T12:00:00"}, "/occurred_at"),
+    "seconds": ({"occurred_at": 1700000000}, "/occurred_at"),
+    "seconds as text": ({"occurred_at": "1700000000"}, "/occurred_at"),
     "before 2000": ({"occurred_at": "1999-12-31T23:59:59Z"}, "/occurred_at"),
     "year 9999": ({"occurred_at": "9999-01-01T00:00:00Z"}, "/occurred_at"),
     "in two days": ({"occurred_at": "2199-01-01T00:00:00Z"}, "/occurred_at"),
@@ -103,6 +105,7 @@ BAD = {
     "bounce of no kind": ({"kind": "bounced", "properties": {}}, "/properties/bounce"),
     "category no text": ({"properties": {"category": 7}}, "/properties/category"),
     "currency": ({"currency": "euro"}, "/currency"),
+    "no currency": ({"currency": "ZZZ"}, "/currency"),
     "currency with line end": ({"currency": "EUR\n"}, "/currency"),
     "list no UUID": ({"target_list": "7"}, "/target_list"),
     "integer beyond 64 bits": ({"properties": {"n": 2**64}}, "/properties"),
