@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Any
 
 import psycopg
 import structlog
@@ -93,8 +94,35 @@ def _validation(request: Request, error: RequestValidationError) -> JSONResponse
     found = error.errors()
     if any(one["type"] == "json_invalid" for one in found):
         return problem(request, 400, "unreadable", "The body is not JSON.", [FieldError("", str(found[0]["msg"]))])
-    fields = [FieldError(pointer(one["loc"]), one["msg"].removeprefix("Value error, ")) for one in found]
+    told: dict[str, list[str]] = {}
+    for one in found:
+        details = told.setdefault(pointer(_place(one, error.body)), [])
+        if (detail := _detail(one)) not in details:
+            details.append(detail)
+    fields = [FieldError(place, " or ".join(details)) for place, details in told.items()]
     return problem(request, 422, "invalid", "Some fields break a rule.", fields[:100])
+
+
+def _place(error: Mapping[str, Any], body: Any) -> Sequence[int | str]:
+    """Where the value stands that has the wrong type: where several types would do, Pydantic adds each one's name."""
+    location: Sequence[int | str] = error["loc"]
+    if location[0] != "body" or not error["type"].endswith("_type"):
+        return location
+    value = body
+    for depth, part in enumerate(location[1:], start=1):
+        known = isinstance(value, dict) and part in value
+        known = known or (isinstance(value, list) and isinstance(part, int) and part < len(value))
+        if not known:
+            return location[:depth] if body is not None else location
+        value = value[part]
+    return location
+
+
+def _detail(error: Mapping[str, Any]) -> str:
+    if error["type"] in ("model_attributes_type", "model_type", "dict_type"):
+        return "must be a JSON object"
+    message: str = error["msg"]
+    return message.removeprefix("Value error, ")
 
 
 def _http(request: Request, error: HTTPException) -> JSONResponse:

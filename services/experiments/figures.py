@@ -90,13 +90,16 @@ ByStratum = dict[str, Moments]
 
 class Figures(NamedTuple):
     """One metric's figures. `arms`: moments by arm and stratum of those who count; `mature`: customers by arm whose
-    window has closed; `total`: uncapped sums by arm, of profit net of contacts; `days`: of t0, of those who count."""
+    window has closed; `total`: uncapped sums by arm, of profit net of contacts; `days`: of t0, of those who count;
+    `waiting`: responders so far of those who do not, and `closes`: when the first of their windows does."""
 
     metric: Metric
     arms: dict[str, ByStratum]
     mature: dict[str, int]
     total: dict[str, float]
     days: frozenset[date]
+    waiting: int
+    closes: datetime | None
 
     def of(self, arm: str) -> Moments:
         """All strata of an arm together."""
@@ -112,10 +115,15 @@ def kind_of(metric: Metric) -> Kind:
 
 def mature_days(cohorts: Iterable[Cohort], window_days: int, until: datetime) -> frozenset[date]:
     """Days of t0 whose customers' windows had all closed by `until`, whatever their arm."""
+    return frozenset(day for day, t0 in _latest(cohorts).items() if t0 + timedelta(days=window_days) <= until)
+
+
+def _latest(cohorts: Iterable[Cohort]) -> dict[date, datetime]:
+    """The last t0 of each day."""
     latest: dict[date, datetime] = {}
     for cohort in cohorts:
         latest[cohort.day] = max(cohort.latest_t0, latest.get(cohort.day, cohort.latest_t0))
-    return frozenset(day for day, t0 in latest.items() if t0 + timedelta(days=window_days) <= until)
+    return latest
 
 
 def figures(
@@ -129,6 +137,7 @@ def figures(
     days = mature if metric.maturity is Maturity.CLOSED else frozenset(cohort.day for cohort in cohorts)
     own = [row for row in sums if row.metric_id == metric.id and row.day in days]
     found = grouped([cohort for cohort in cohorts if cohort.day in days], own)
+    others = [cohort for cohort in cohorts if cohort.day not in days]
     costs = {arm.key: _cost(arm, metric) * customers_of(cohorts, arm.key, days) for arm in arms}
     return Figures(
         metric,
@@ -136,6 +145,8 @@ def figures(
         {arm.key: customers_of(cohorts, arm.key, mature) for arm in arms},
         {arm.key: sum(row.total for row in own if row.arm == arm.key) - costs[arm.key] for arm in arms},
         days,
+        sum(row.responders for row in sums if row.metric_id == metric.id and row.day not in days),
+        min((t0 + timedelta(days=metric.window_days) for t0 in _latest(others).values()), default=None),
     )
 
 

@@ -1,7 +1,7 @@
 """What is said about each metric: means by arm, effects with their intervals, and verdicts. Pure."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from math import nan
 from typing import NamedTuple
 
@@ -200,6 +200,9 @@ def _notes(experiment: Experiment, found: Figures, arms: tuple[ByStratum, ByStra
             said.append("decided before the planned end: the estimate tends to be too large")
     if metric.maturity is Maturity.CLOSED and not any(found.mature.values()):
         said.append("no window has closed yet")
+        if found.closes is not None:
+            closes = f"{found.closes.astimezone(UTC):%Y-%m-%d, %H:%M} UTC"
+            said.append(f"{found.waiting:,} customers have responded so far; the first window closes on {closes}")
     if metric.cap is not None:
         said.append(f"values are capped at {metric.cap}; totals are not")
     return list(dict.fromkeys(note for note in said if note))

@@ -9,7 +9,8 @@ from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from shared.contracts.base import Instant, JsonValue, Key, Message, Money, Text
 
@@ -154,7 +155,9 @@ class NewExperiment(Message):
         if self.split is Split.EXACT and self.target_list_id is None:
             raise ValueError("an exact split needs a `target_list_id`")
         if self.chosen_method() is Method.CONFIDENCE_SEQUENCE and self.planned_size is None:
-            raise ValueError("a confidence sequence needs a `planned_size`")
+            error = PydanticCustomError("missing", "a confidence sequence needs a `planned_size`")
+            place = InitErrorDetails(type=error, loc=("planned_size",), input=None)
+            raise ValidationError.from_exception_data("experiment", [place])
         return self
 
     def chosen_method(self) -> Method:

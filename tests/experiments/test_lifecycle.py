@@ -100,7 +100,7 @@ def test_creating_twice_gives_the_same_experiment(experiments, metric, unique):
         ({"key": "x" * 101}, "/key"),
         ({"hypothesis": ""}, "/hypothesis"),
         ({"hypothesis": "a\x00b"}, "/hypothesis"),
-        ({"planned_size": None}, ""),
+        ({"planned_size": None}, "/planned_size"),
         ({"split": "exact"}, ""),
         ({"method": "guess"}, "/method"),
         ({"layer": "one"}, "/layer"),
@@ -157,6 +157,26 @@ def test_a_bad_metric_is_refused_at_the_field(experiments, unique, change, point
     answer = experiments.post("/v1/metrics", json=body | change)
     assert answer.status_code == 422, answer.text
     assert pointer in [error["pointer"] for error in answer.json()["errors"]]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "expected"),
+    [
+        ("/v1/metrics", [], {"": "must be a JSON object"}),
+        ("/v1/experiments", {"key": "a", "hypothesis": "h", "arms": ARMS, "metrics": {"primary": "b"}},
+         {"/planned_size": "a confidence sequence needs a `planned_size`"}),
+        ("/v1/assign", {"customer_id": "a", "attributes": []}, {"/attributes": "must be a JSON object"}),
+    ],
+)  # fmt: skip
+def test_what_a_body_lacks_is_said_at_its_place_in_words(experiments, path, body, expected):
+    answer = experiments.post(path, json=body)
+    assert answer.status_code == 422, answer.text
+    assert {each["pointer"]: each["detail"] for each in answer.json()["errors"]} == expected
+
+
+def test_a_value_that_may_have_several_types_is_wrong_once_and_at_its_place(experiments):
+    answer = experiments.post("/v1/assign", json={"customer_id": "a", "attributes": {"a": {"b": 1}}})
+    assert (answer.status_code, [each["pointer"] for each in answer.json()["errors"]]) == (422, ["/attributes/a"])
 
 
 def test_a_metric_that_exists_with_another_meaning_is_a_conflict(experiments, metric):

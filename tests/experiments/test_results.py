@@ -2,7 +2,7 @@
 
 import math
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -184,3 +184,15 @@ def test_two_looks_at_once_are_one_look(experiments, played):
     assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 201]
     assert len({answer.json()["digest"] for answer in answers}) == 1
     assert len(experiments.get(f"/v1/experiments/{key}/looks").json()) == 1
+
+
+def test_before_the_first_window_closes_it_is_said_how_many_responded_and_when_it_closes(
+    experiments, experiment, metric, split, respond, work, unique
+):
+    key, t0 = experiment(metrics={"primary": metric("orders")})["key"], datetime.now(UTC) - timedelta(days=3)
+    split(key, {f"{unique}-a": "mail", f"{unique}-b": "nobody", f"{unique}-c": "mail"}, t0)
+    respond((f"{unique}-a", 0, {}), (f"{unique}-b", 1, {}), t0=t0)
+    work("experiments")
+    (effect,) = experiments.get(f"/v1/experiments/{key}/results").json()["metrics"][0]["effects"]
+    closes = f"{t0 + timedelta(days=14):%Y-%m-%d, %H:%M} UTC"
+    assert f"2 customers have responded so far; the first window closes on {closes}" in effect["notes"]
