@@ -4,7 +4,8 @@ from enum import StrEnum
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from shared.contracts.base import Currency, Instant, Key, Message, Money, Text
 from shared.contracts.comparisons import OF_TIME, Comparison, PropertyName
@@ -104,7 +105,9 @@ class NewMetric(Message):
         if self.kind is MetricKind.PROPORTION and (self.value or self.cap is not None):
             raise ValueError("a proportion has no `value` and no `cap`")
         if self.kind is MetricKind.PROFIT and (self.margin is None or self.cap is not None):
-            raise ValueError("profit needs a `margin` and takes no `cap`")
+            error = PydanticCustomError("missing", "profit needs a `margin` and takes no `cap`")
+            place = InitErrorDetails(type=error, loc=("margin" if self.margin is None else "cap",), input=None)
+            raise ValidationError.from_exception_data("metric", [place])
         if self.kind is not MetricKind.PROFIT and self.margin is not None:
             raise ValueError("`margin` belongs to profit")
         if not money and self.currency is not None:

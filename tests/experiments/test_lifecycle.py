@@ -136,6 +136,8 @@ def test_an_unknown_list_or_campaign_is_refused_at_the_field(audience, experimen
         ({"event": "Order; drop table"}, "/event"),
         ({"events": [{"event": "order"}]}, ""),
         ({"margin": 0.5}, ""),
+        ({"kind": "profit"}, "/margin"),
+        ({"kind": "profit", "margin": 0.5, "cap": "9"}, "/cap"),
         ({"currency": "EUR"}, ""),
         ({"cap": "-1", "kind": "revenue"}, "/cap"),
         ({"where": {"category": {"is": "within_last", "value": 3}}}, "/where/category"),
