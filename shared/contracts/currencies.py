@@ -15,7 +15,7 @@ ACTIVE = frozenset({
     "WST", "XAD", "XAF", "XAG", "XAU", "XCD", "XCG", "XDR", "XOF", "XPD", "XPF", "XPT", "XSU", "XUA",
     "YER", "ZAR", "ZMW", "ZWG",
 })  # fmt: skip
-"""List one as of 1 January 2026, without those for tests (XTS), for no currency (XXX) and for bonds (XBA to XBD)."""
+"""List one as of 1 January 2026, without the codes for tests, for "no currency" and for bonds (XBA to XBD)."""
 
 WITHDRAWN = frozenset({
     "ADP", "AFA", "ANG", "ATS", "AZM", "BEF", "BGL", "BGN", "BYB", "BYR", "CSD", "CUC", "CYP", "DEM",
