@@ -42,6 +42,15 @@ def test_distinct_values_fall_into_fifths() -> None:
     assert np.bincount(rfm.quintile(np.random.default_rng(1).permutation(1000)))[1:].tolist() == [200] * 5
 
 
+def test_those_who_share_the_best_day_are_not_scored_as_if_others_were_better() -> None:
+    days = [5] * 375 + list(range(6, 117))
+    scores = rfm.score(days, [1] * 486, [1.0] * 486)
+    assert set(scores.recency[:375]) == {4}
+    assert set(scores.frequency) == {3}
+    assert scores.recency[-1] == 1
+    assert "at_risk" not in scores.segment[:375]
+
+
 def train(feedback: httpx.Client, **asked: Any) -> str:
     answer = feedback.post("/v1/models/rfm", json=asked)
     assert answer.status_code == 202, answer.text
@@ -93,6 +102,24 @@ def test_the_statement_scores_as_the_specification_says(
     columns = ("rfm_recency_score", "rfm_frequency_score", "rfm_monetary_score", "rfm_segment")
     got = [tuple(traits[column] for column in columns) for traits in found.values()]
     assert got == list(zip(*(part if isinstance(part, list) else part.tolist() for part in expected), strict=True))
+
+
+def test_a_run_that_scores_nobody_does_not_take_the_place_of_one_that_did(
+    clean: None,
+    feedback: httpx.Client,
+    audience: httpx.Client,
+    work: Work,
+    owner_engine: sa.Engine,
+    event: Callable[..., dict[str, Any]],
+) -> None:
+    post_lines(feedback, [event(0, occurred_at="2024-01-31T00:00:00Z")])
+    full = train(feedback, as_of="2024-02-10T00:00:00Z")
+    work("feedback")
+    empty = train(feedback, as_of="2023-01-01T00:00:00Z")
+    work("feedback")
+    runs = {one["id"]: one for one in feedback.get("/v1/models", params={"model": "rfm"}).json()["items"]}
+    assert (runs[empty]["state"], runs[empty]["customers"], runs[empty]["active"]) == ("delivered", 0, False)
+    assert (runs[full]["active"], len(scores(owner_engine, full))) == (True, 1)
 
 
 def test_what_happened_after_the_stated_instant_does_not_count(

@@ -32,7 +32,7 @@ def train_rfm(new: NewBody, db: Tx, once: Once) -> JSONResponse:
 
 @router.get("")
 def list_runs(db: ReadTx, page: Paged, model: Annotated[Literal["rfm"] | None, Query()] = None) -> Page[ModelRun]:
-    """Runs of all models, newest first. One of each model is active."""
+    """Runs of all models, newest first. One of each model is active, the last that scored anybody."""
     return page.answer(queries.runs(db, model, page), lambda run: [str(run.id)])
 
 

@@ -57,12 +57,17 @@ def clear(db: Db, run_id: UUID) -> None:
 
 
 def publish(db: Db, run: ModelRun, now: datetime) -> None:
-    """Show a run's scores to its readers, all at once, in place of the model's earlier run."""
-    earlier = sa.update(ModelRunRow).where(col(ModelRunRow.model) == run.model, col(ModelRunRow.active))
-    db.execute(earlier.values(active=False))
+    """Show a run's scores to its readers, all at once, in place of the model's earlier run.
+
+    A run that scored nobody takes no other's place.
+    """
+    scored = bool(run.customers)
+    if scored:
+        earlier = sa.update(ModelRunRow).where(col(ModelRunRow.model) == run.model, col(ModelRunRow.active))
+        db.execute(earlier.values(active=False))
     found = {"parameters": run.parameters, "data_window": run.window, "metrics": run.metrics}
     this = sa.update(ModelRunRow).where(col(ModelRunRow.id) == run.id)
-    db.execute(this.values(state="published", active=True, customers=run.customers, published_at=now, **found))
+    db.execute(this.values(state="published", active=scored, customers=run.customers, published_at=now, **found))
 
 
 def end(db: Db, run_id: UUID, state: str) -> None:

@@ -24,7 +24,7 @@ CURRENCIES = sa.text(f"""
      order by events desc, e.currency
 """)  # noqa: S608
 
-# rank() - 1 is the number of customers with less: equal values get equal scores.
+# rank() - 1 customers have less, count(*) over its value the same: equal values share the rank in their middle.
 SCORE = sa.text(f"""
     insert into feedback.score (run_id, customer_id, traits)
     with bought as (
@@ -36,12 +36,16 @@ SCORE = sa.text(f"""
        where e.kind = :kind and e.occurred_at < :as_of and e.currency = :currency and e.value is not null
          and {ALLOWED}
        group by e.customer_id
-    ), scored as (
-      select b.customer_id, b.days, b.purchases, b.monetary,
-             1 + 5 * (rank() over (order by b.days desc) - 1) / count(*) over () as recency,
-             1 + 5 * (rank() over (order by b.purchases) - 1) / count(*) over () as frequency,
-             1 + 5 * (rank() over (order by b.monetary) - 1) / count(*) over () as value
+    ), ranked as (
+      select b.customer_id, b.days, b.purchases, b.monetary, 2 * count(*) over () as twice,
+             2 * rank() over (order by b.days desc) - 3 + count(*) over (partition by b.days) as recent,
+             2 * rank() over (order by b.purchases) - 3 + count(*) over (partition by b.purchases) as often,
+             2 * rank() over (order by b.monetary) - 3 + count(*) over (partition by b.monetary) as much
         from bought as b
+    ), scored as (
+      select r.customer_id, r.days, r.purchases, r.monetary, 1 + 5 * r.recent / r.twice as recency,
+             1 + 5 * r.often / r.twice as frequency, 1 + 5 * r.much / r.twice as value
+        from ranked as r
     )
     select :run_id, s.customer_id,
            jsonb_build_object(
