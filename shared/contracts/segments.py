@@ -47,7 +47,10 @@ class Revision(Message):
 
 
 class Segment(Message):
-    """A segment as it stands: `sentence` says the definition in words; `version` counts from 1."""
+    """A segment as it stands: `sentence` says the definition in words; `version` counts from 1.
+
+    `warnings`, in the answer to making or revising it, name traits that no customer has yet.
+    """
 
     id: UUID
     key: Key
@@ -57,6 +60,7 @@ class Segment(Message):
     sentence: str
     created_at: datetime
     revised_at: datetime
+    warnings: list[str] = Field(default_factory=list)
 
 
 class SegmentVersion(Message):
@@ -95,7 +99,8 @@ class ClauseCount(Message):
 class Preview(Message):
     """Who a definition would mean. `known` counts all customers there are, `share` = count / known (null without any).
 
-    `sample` names up to 20 members, spread by a hash of their ids. `sql_ms` is what the counting took in Postgres.
+    `sample` names up to 20 members, spread by a hash of their ids. `sql_ms` is what the counting took in Postgres,
+    `warnings` name traits that no customer had at `as_of`.
     """
 
     as_of: datetime
@@ -106,6 +111,7 @@ class Preview(Message):
     clauses: list[ClauseCount]
     sentence: str
     sql_ms: float
+    warnings: list[str] = Field(default_factory=list)
 
 
 class Member(Message):

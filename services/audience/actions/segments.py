@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
 from services.audience.queries import cutoffs as cutoff_queries
-from services.audience.queries import evaluations
+from services.audience.queries import evaluations, traits
 from services.audience.queries import segments as queries
 from services.audience.queries.evaluations import Meant
 from services.audience.queries.segments import Change
@@ -16,7 +16,7 @@ from services.audience.segments.match import Verdict
 from services.audience.segments.match import explain as verdicts_on
 from services.audience.segments.measures import shown
 from services.audience.segments.tree import walk
-from shared.contracts.clauses import Clause
+from shared.contracts.clauses import Clause, TraitClause
 from shared.contracts.segments import (
     ClauseCount,
     ClauseVerdict,
@@ -74,7 +74,7 @@ def create(db: Db, new: NewSegment) -> Segment:
     if not queries.insert(db, new.key, Change(new_id(), 1, new.definition, new.name, None), now):
         raise KeyTaken(f"There is a segment {new.key} already.")
     log.info("segment made", segment=new.key)
-    return queries.find(db, new.key)
+    return _with_warnings(db, queries.find(db, new.key), now)
 
 
 def revise(db: Db, reference: str, revision: Revision) -> Segment:
@@ -91,7 +91,19 @@ def revise(db: Db, reference: str, revision: Revision) -> Segment:
     change = Change(segment.id, version, revision.definition, revision.name, revision.note, revision.evidence)
     queries.revise(db, change, now)
     log.info("segment revised", segment=segment.key, version=version)
-    return queries.find(db, reference)
+    return _with_warnings(db, queries.find(db, reference), now)
+
+
+def _with_warnings(db: Db, segment: Segment, now: datetime) -> Segment:
+    return segment.model_copy(update={"warnings": _warnings(db, segment.definition, now)})
+
+
+def _warnings(db: Db, definition: Clause, as_of: datetime) -> list[str]:
+    """Traits need no declaration, so a misspelt one cannot be refused: the model that brings it may run tomorrow."""
+    named = {path: clause.trait for path, clause in walk(definition) if isinstance(clause, TraitClause)}
+    held = traits.held(db, named.values(), as_of)
+    return [f"At {path or 'the whole'}: no customer has the trait {trait}." for path, trait in named.items()
+            if not held[trait].held]  # fmt: skip
 
 
 def preview(db: Db, asked: PreviewRequest) -> Preview:
@@ -117,6 +129,7 @@ def preview(db: Db, asked: PreviewRequest) -> Preview:
         ],
         sentence=describe(asked.definition),
         sql_ms=round(found.sql_ms, 3),
+        warnings=_warnings(db, asked.definition, as_of),
     )
 
 

@@ -445,3 +445,13 @@ def test_to_segments_and_cut_offs_who_objects_to_profiling_has_no_traits(audienc
     assert (explained["member"], explained["clauses"][-1]["found"]) == (False, None)
     cutoff = audience.post("/v1/cutoffs", json={"trait": trait, "name": "best", "top_share": 0.5}).json()
     assert (cutoff["customers"], float(cutoff["value"])) == (1, 1.0)
+
+
+def test_a_trait_that_nobody_has_is_warned_of_where_it_is_tried_and_where_it_is_saved(audience, shop, made):
+    definition = {"any": [{"trait": "clv", "is": "gt", "value": 1}, {"trait": "clvv", "is": "gt", "value": 1}]}
+    expected = ["At /any/1: no customer has the trait clvv."]
+    assert audience.post("/v1/segments:preview", json={"definition": definition}).json()["warnings"] == expected
+    segment = made("misspelt", definition)
+    assert segment["warnings"] == expected
+    right = {"definition": definition["any"][0]}
+    assert audience.put(f"/v1/segments/{segment['key']}", json=right).json()["warnings"] == []
