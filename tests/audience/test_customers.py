@@ -41,7 +41,7 @@ def test_an_unknown_customer_is_not_found(audience, unique):
         ({"attributes": {"unknown_one": 1}}, "/attributes/unknown_one"),
         ({"attributes": {"age": 1}, "extra": 1}, "/extra"),
         ({"identities": {"email": "x"}}, "/identities/email"),
-        ({"consents": [{"state": "granted", "source": "s", "channel": "email"}]}, "/consents/0"),
+        ({"consents": [{"state": "granted", "source": "s", "channel": "email"}]}, "/consents/0/purpose"),
         ([], ""),
     ],
 )
