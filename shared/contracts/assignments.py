@@ -1,8 +1,9 @@
 """Messages about who has which arm (experiments service)."""
 
+from typing import Annotated
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from shared.contracts.base import CustomerId, Instant, JsonValue, Key, Message
 from shared.contracts.experiments import Population
@@ -47,6 +48,9 @@ class AssignmentsRun(Message):
     code_version: str
 
 
+AttributeValue = Annotated[str, StringConstraints(max_length=1000)] | int | float | bool | None
+
+
 class AssignRequest(Message):
     """Who needs an arm, in which experiments (default: all that run).
 
@@ -56,7 +60,7 @@ class AssignRequest(Message):
 
     customer_id: CustomerId
     experiments: list[Key] | None = Field(default=None, max_length=100)
-    attributes: dict[Key, str | int | float | bool | None] = Field(default_factory=dict, max_length=100)
+    attributes: dict[Key, AttributeValue] = Field(default_factory=dict, max_length=100)
 
 
 class Assigned(Message):

@@ -49,6 +49,21 @@ def test_without_names_all_running_experiments_that_take_customers_answer(experi
     assert listed["key"] not in keys
 
 
+def test_an_experiment_that_is_being_loaded_keeps_nobody_waiting_who_wants_another(
+    experiments, online, experiment, owner_engine, unique
+):
+    loaded = experiment("loaded", method="confidence_sequence", planned_size=10)
+    with owner_engine.begin() as connection:
+        connection.exec_driver_sql("set local idle_in_transaction_session_timeout = '1min'")
+        connection.exec_driver_sql("select from experiments.experiment where key = %s for update", (loaded["key"],))
+        found = assigned(experiments, unique, online["key"], loaded["key"])
+    assert {each["experiment"]: each["reason"] for each in found} == {
+        online["key"]: "assigned",
+        loaded["key"]: "not_assigned",
+    }
+    assert assigned(experiments, unique, loaded["key"])[0]["reason"] == "assigned"
+
+
 def test_a_paused_experiment_keeps_its_customers_and_takes_no_new_one(experiments, online, unique):
     (before,) = assigned(experiments, unique, online["key"])
     experiments.post(f"/v1/experiments/{online['key']}/pause")
@@ -92,6 +107,7 @@ def test_an_online_population_takes_no_split_from_elsewhere(experiments, online,
         ({"customer_id": "a", "experiments": ["none-such"]}, "/experiments/0"),
         ({"customer_id": "a", "userId": "a"}, "/userId"),
         ({"customer_id": "a", "attributes": {"x": [1]}}, "/attributes/x"),
+        ({"customer_id": "a", "attributes": {"x": "y" * 1001}}, "/attributes/x"),
     ],
 )
 def test_a_bad_request_is_refused_at_the_field(experiments, body, pointer):

@@ -124,6 +124,18 @@ def test_orders_of_a_weekly_file_are_waited_for_though_views_come_all_day(
     assert usual_lag() <= timedelta(minutes=1)
 
 
+def test_after_an_upgrade_the_lag_is_learnt_from_what_had_arrived_before(
+    clean, metric, respond, usual_lag, owner_engine, unique
+):
+    metric("orders")
+    respond(*((f"{unique}-{n}", -n / 100, {}) for n in range(1, 50)), t0=datetime.now(UTC))
+    before = usual_lag()
+    assert before >= timedelta(hours=11)
+    with owner_engine.begin() as connection:
+        connection.exec_driver_sql("delete from experiments.arrival_delay")  # as the older release knew nothing of it
+    assert usual_lag() == before
+
+
 def test_what_no_metric_counts_and_history_being_loaded_are_not_waited_for(clean, metric, respond, usual_lag, unique):
     metric("orders")
     now = datetime.now(UTC)

@@ -111,7 +111,7 @@ def _decided(
 ) -> tuple[dict[Place, Given], set[Place]]:
     """The arms of all who have one, and where they are new."""
     chosen = {design.id: design for each in wanted for design in each.experiments}
-    enrolling = {number for number, design in chosen.items() if _enrols(db, design, standing[number])}
+    enrolling = {number for number in sorted(chosen) if _enrols(db, chosen[number], standing[number])}
     new: dict[Place, NewAssignment] = {}
     for each in wanted:
         attributes = json.dumps(each.request.attributes, ensure_ascii=False, allow_nan=False)
@@ -125,10 +125,14 @@ def _decided(
 
 
 def _enrols(db: Db, design: Design, at: Standing) -> bool:
-    """Whether new customers get an arm now: only running experiments without a frozen population take them."""
+    """Whether new customers get an arm now: only running experiments without a frozen population take them.
+
+    One that another transaction has before its first customer, such as the load of a whole split, takes none yet: here
+    customers of all experiments would wait for it.
+    """
     if at.state != State.RUNNING or design.target_list_id is not None or design.method == Method.GROUP_SEQUENTIAL:
         return False
-    population = at.population or experiments.settle_population(db, design.id, Population.ONLINE)
+    population = at.population or experiments.settle_population_unless_busy(db, design.id, Population.ONLINE)
     return population == Population.ONLINE
 
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from services.experiments.actions.assignments import Begin
 from services.experiments.queries import delays
 from services.experiments.queries import outcomes as queries
+from shared.db import be_patient
 
 
 def tick(begin: Begin) -> int | None:
@@ -19,10 +20,14 @@ def tick(begin: Begin) -> int | None:
         if not found.same_cluster:
             queries.start_over(db)
             found = found._replace(xid="0")
-        touched = 0
-        if queries.arrived(db, found.xid, found.bound):
+        # An earlier release kept the lag alone; until it is known from what, too little would be waited for.
+        forgotten = found.usual_lag and delays.none_known(db)
+        touched, arrived = 0, queries.arrived(db, found.xid, found.bound)
+        if arrived:
             touched = queries.recount(db, found.xid, found.bound)
-            delays.remember(db, found.xid, found.bound, found.at)
+        if arrived or forgotten:
+            be_patient(db)
+            delays.remember(db, "0" if forgotten else found.xid, found.bound, found.at)
         queries.move(db, found, delays.usual_lag(db, found.at))
     return touched
 

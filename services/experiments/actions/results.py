@@ -2,15 +2,19 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from hashlib import blake2b
 from typing import NamedTuple
+from uuid import UUID
 
 from services.experiments import counted, decision, ending, figures, health, looking, money, readout
 from services.experiments.actions import past
 from services.experiments.actions.experiments import frozen_population
 from services.experiments.actions.questions import one_instant
 from services.experiments.ending import Horizon
-from services.experiments.figures import Cohort, Figures, Sums
+from services.experiments.figures import Cohort, Figures, Sums, Values
 from services.experiments.looking import Contrast, Extras, Moment
+from services.experiments.memory import Memory
 from services.experiments.queries import assignments, experiments, moments, outcomes
 from services.experiments.queries import looks as look_queries
 from shared.contracts.experiments import Experiment, Method, State
@@ -29,6 +33,8 @@ from shared.db import Db
 from shared.errors import Conflict, FieldError, Invalid
 
 BALANCED_OVER = 5000  # customers whose features are compared
+# By experiment, metric, arm, customers and a digest of their values: all that replaying a draw depends on.
+REDEALT = Memory[tuple[UUID, UUID, str, int, bytes], looking.Redealt | None](200)
 
 
 class NotStarted(Conflict):
@@ -183,28 +189,39 @@ def _words(
     }
     over = {each.metric.key: counting.horizon.ended(counting.assigned, sum(each.mature.values())) for each in found}
     if experiment.method is Method.FIXED:
-        return readout.Words(seen, decided, _dealt(db, experiment, found, counting), over)
+        ended = [each for each in found if over[each.metric.key]]
+        return readout.Words(seen, decided, _dealt(db, experiment, ended, counting), over)
     if experiment.method is Method.CONFIDENCE_SEQUENCE and not (taken.latest and taken.latest.final):
         seen |= _now(db, experiment, found, counting, taken)
     return readout.Words(seen, decided, {}, over)
 
 
 def _dealt(
-    db: Db, experiment: Experiment, found: Sequence[Figures], counting: Counting
+    db: Db, experiment: Experiment, ended: Sequence[Figures], counting: Counting
 ) -> dict[past.Key, looking.Redealt]:
-    """Of a fixed horizon: money on a frozen list, tested by replaying the draw."""
+    """Of a fixed horizon at its end: money on a frozen list, tested by replaying the draw, once for the same values."""
     dealt = dict[past.Key, looking.Redealt]()
-    for each in found:
+    for each in ended:
         metric = each.metric
         if metric.kind not in MONEY or not frozen_population(experiment):
             continue
         values = moments.values(db, experiment.id, metric.id, each.days, counting.recounted)
+        seen = _digest(values)
         for arm, base in figures.compared(experiment.arms, metric):
             contrast = Contrast(metric, arm, base, each.arms[base.key], each.arms[arm.key])
-            redealt = looking.redealt(experiment, contrast, values)
+            key = (experiment.id, metric.id, arm.key, counting.assigned, seen)
+            redealt = REDEALT.answer(key, partial(looking.redealt, experiment, contrast, values))
             if redealt is not None:
                 dealt[metric.key, arm.key] = redealt
     return dealt
+
+
+def _digest(values: Values) -> bytes:
+    found = blake2b(digest_size=16)
+    for group in sorted(values):
+        found.update(repr(group).encode())
+        found.update(values[group].tobytes())
+    return found.digest()
 
 
 def _now(

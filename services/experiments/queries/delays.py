@@ -40,6 +40,12 @@ USUAL = sa.text("""
              where t.so_far >= 0.99 * t.events
              group by t.kind) as k
 """)
+EMPTY = sa.text("select not exists (select from experiments.arrival_delay) as empty")
+
+
+def none_known(db: Db) -> bool:
+    """Whether nothing is remembered."""
+    return bool(db.execute(EMPTY).scalar_one())
 
 
 def remember(db: Db, since: str, bound: str, at: datetime) -> None:

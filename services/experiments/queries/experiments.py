@@ -56,6 +56,18 @@ SET_STATE = sa.text("""
        set state = :state, stopped_at = case when :state = 'stopped' then :now else x.stopped_at end
      where x.id = :id
 """)
+OPEN_POPULATION = sa.text("""
+    with free as (select x.id
+                    from experiments.experiment as x
+                   where x.id = :id and x.population is null
+                     for update skip locked)
+    update experiments.experiment as x
+       set population = :population
+      from free as f
+     where x.id = f.id
+ returning x.population
+""")
+POPULATION = sa.text("select x.population from experiments.experiment as x where x.id = :id")
 SET_POPULATION = sa.text("""
     update experiments.experiment as x
        set population = coalesce(x.population, :population)
@@ -166,6 +178,13 @@ def set_state(db: Db, experiment_id: UUID, state: State, now: datetime) -> None:
 def settle_population(db: Db, experiment_id: UUID, population: str) -> str:
     """Say where customers come from, unless that is settled; what it is then."""
     return str(db.execute(SET_POPULATION, {"id": experiment_id, "population": population}).scalar_one())
+
+
+def settle_population_unless_busy(db: Db, experiment_id: UUID, population: str) -> str | None:
+    """`settle_population` that waits for nobody: None while another transaction has the experiment, unsettled."""
+    settled = db.execute(OPEN_POPULATION, {"id": experiment_id, "population": population}).scalar_one_or_none()
+    found: str | None = settled or db.execute(POPULATION, {"id": experiment_id}).scalar_one()
+    return found
 
 
 def _uuid(text: str) -> UUID | None:
