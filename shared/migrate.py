@@ -76,11 +76,16 @@ def _role_and_schema(engine: sa.Engine, service: str, url: str) -> None:
         raw.execute(sql.SQL("create schema if not exists {}").format(schema))
 
 
-def _upgrade(engine: sa.Engine, service: str) -> None:
-    with engine.begin() as connection:
-        connection.exec_driver_sql(f"set local search_path = {service}")
-        connection.exec_driver_sql("set local lock_timeout = '10s'")
-        command.upgrade(_config(service, connection), "head")
+def _upgrade(engine: sa.Engine, service: str, to: str = "head") -> None:
+    """Each revision is a transaction of its own: what one locks it lets go before the next one reads whole tables.
+
+    The old processes serve on meanwhile. A run that breaks off leaves what is done; the next one goes on from there.
+    """
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"set search_path = {service}")
+        connection.exec_driver_sql("set lock_timeout = '10s'")
+        connection.commit()
+        command.upgrade(_config(service, connection), to)
 
 
 def _config(service: str, connection: sa.Connection | None = None) -> Config:
@@ -98,6 +103,7 @@ def run_environment(config: Config) -> None:
         connection=config.attributes["connection"],
         version_table="schema_version",
         version_table_schema=config.attributes["service"],
+        transaction_per_migration=True,
     )
     context.run_migrations()
 

@@ -140,14 +140,18 @@ def test_a_bounce_closes_its_address_at_once_and_another_address_opens_the_chann
     assert check(audience, [unique]) == [None]
 
 
-def test_a_bounce_recorded_as_a_refusal_by_an_older_release_forbids_no_longer(audience, load, unique, owner_engine):
+def test_a_bounce_recorded_as_a_refusal_by_an_older_release_forbids_nothing_and_is_taken_off_the_record(
+    audience, load, unique, owner_engine
+):
     load([{"customer_id": unique, **REACHABLE}])
     refusal = {"state": "withdrawn", "purpose": "marketing", "source": "feedback: bounced"}
     audience.put(f"/v1/customers/{unique}/consents/email", json=refusal)
-    assert check(audience, [unique]) == ["not permitted"]
+    assert check(audience, [unique]) == [None]
     with owner_engine.begin() as connection:
         connection.exec_driver_sql((Path(versions.__file__).parent / "0005_bounces.sql").read_text())
-    assert check(audience, [unique]) == [None]
+    assert [one["state"] for one in audience.get(f"/v1/customers/{unique}/consents").json()["items"]] == ["granted"]
+    audience.put(f"/v1/customers/{unique}/consents/email", json=refusal | {"source": "feedback: unsubscribed"})
+    assert check(audience, [unique]) == ["not permitted"]
 
 
 def test_a_bounce_that_a_load_of_the_same_address_overtook_still_counts(audience, load, unique, owner_engine, work):

@@ -2,16 +2,18 @@
 
 import asyncio
 import time
+from collections.abc import Iterator
 from functools import partial
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
-from shared import worker
+from shared import migrate, worker
 from shared.db import connect, transaction
 from shared.jobs import enqueue
 from shared.migrate import is_current
-from shared.settings import SERVICES
+from shared.settings import SERVICES, Settings, sqlalchemy_url
 from shared.telemetry import QUEUE_DEPTH
 
 
@@ -32,6 +34,44 @@ def test_a_service_is_not_ready_before_its_own_migrations(owner_engine, service)
         connection.exec_driver_sql(f"drop table {service}.schema_version")
         assert not is_current(connection, service)
         connection.rollback()
+
+
+@pytest.fixture
+def older(settings, owner_engine, unique) -> Iterator[Settings]:
+    """An empty database of its own, in which audience is at an earlier revision."""
+    name = f"attune_older_{unique}"
+    url = sa.make_url(settings.database_url).set(database=name).render_as_string(hide_password=False)
+    with owner_engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql(f"create database {name}")
+        own = settings.model_copy(update={"database_url": url})
+        engine = sa.create_engine(sqlalchemy_url(url), poolclass=sa.NullPool)
+        migrate._role_and_schema(engine, "audience", settings.audience_database_url)
+        with engine.begin() as other:
+            other.exec_driver_sql("create schema published")
+        migrate._upgrade(engine, "audience", "0002")
+        yield own
+        connection.exec_driver_sql(f"drop database {name} with (force)")
+
+
+def test_each_revision_is_committed_by_itself_and_what_broke_off_is_taken_up_again(older):
+    engine = sa.create_engine(sqlalchemy_url(older.database_url), poolclass=sa.NullPool)
+
+    def reached() -> str:
+        with engine.connect() as connection:
+            found: str = connection.exec_driver_sql("select version_num from audience.schema_version").scalar_one()
+            return found
+
+    assert reached() == "0002"
+    with engine.begin() as connection:
+        connection.exec_driver_sql("alter table audience.suppression add column lifted_at text")  # in the way of 0007
+    with pytest.raises(psycopg.errors.DuplicateColumn):
+        migrate.migrate(older)
+    assert reached() == "0006"
+    with engine.begin() as connection:
+        connection.exec_driver_sql("alter table audience.suppression drop column lifted_at")
+    migrate.migrate(older)
+    with engine.connect() as connection:
+        assert all(is_current(connection, service) for service in SERVICES)
 
 
 def pulsed(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> bool:

@@ -15,13 +15,15 @@ from shared.pages import PageRequest
 SAID = """
     (select c.customer_id, c.brand, c.channel, c.purpose, c.at, c.state, c.expires_at
        from audience.consent as c
+      where not (c.state = 'withdrawn' and c.source = 'feedback: bounced')
       union all
      select w.customer_id, coalesce(w.brand, '*'), coalesce(w.channel, '*'), coalesce(w.purpose, '*'), w.at,
             'withdrawn', cast(null as timestamptz)
        from published.feedback_withdrawals as w
       where w.reason <> 'bounced')
 """
-"""Every statement, as audience stores it. A bounce is none: an address is wrong, which forbids nobody another one."""
+"""Every statement, as audience stores it. A bounce is none: an address is wrong, which forbids nobody another one.
+While a release is rolled out, a worker of an older one still records bounces as withdrawals."""
 
 HOLDING = f"""
     select distinct on (h.customer_id) h.customer_id, h.state, h.permits
