@@ -1,5 +1,6 @@
 """What is personal in what is sent, and how it is kept: as a keyed hash, so that the same value can be recognised."""
 
+import json
 import re
 from functools import lru_cache
 from typing import Any
@@ -17,12 +18,18 @@ PHONES = frozenset(["mobile", "msisdn", "phone", "phonenumber", "tel", "telephon
 E_MAIL = re.compile(r"[\w.%+\-]{1,64}(?:@|%40)[\w.\-]{1,190}\.[^\W\d_]{2,24}")
 WRITTEN_PHONE = re.compile(r"\+\d[\d \-()/]{7,24}\d")
 LEADING = ("+", "(", "＋", " ")  # how a telephone number in international form may begin
+HASHED = re.compile(r"hashed:[0-9a-f]{16}")
 FEWEST_DIGITS = 6  # of a telephone number without its country, where the name says that it is one
 
 
 def hashed(value: str, secret: str) -> str:
     """What stands in the place of a personal value."""
     return f"hashed:{keyed_hash(secret, value).hex()[:16]}"
+
+
+def alike(text: str) -> str:
+    """The text with the same word for every hash: under another secret the same value has another hash."""
+    return HASHED.sub("hashed", text)
 
 
 def is_personal(name: str) -> bool:
@@ -50,6 +57,11 @@ def without_contact_data(event: Event, secret: str) -> Event:
     if event.event_id is not None and "@" in event.event_id:
         changed["event_id"] = _mailless(event.event_id, secret)
     return event.model_copy(update=changed) if changed else event
+
+
+def holds_hashes(event: Event) -> bool:
+    """Whether anything that is compared with what is kept was hashed."""
+    return HASHED.search(event.text or "") is not None or HASHED.search(json.dumps(event.properties)) is not None
 
 
 def _are_suspicious(properties: dict[str, Any]) -> bool:

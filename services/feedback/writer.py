@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from services.feedback.doors import Item
+from services.feedback.personal import alike, holds_hashes, without_contact_data
 from services.feedback.queries import events as queries
 from shared.contracts.feedback import Event
 from shared.contracts.kinds import WELL_KNOWN
@@ -24,10 +25,11 @@ class Verdict(StrEnum):
 
 
 class Received(NamedTuple):
-    """When events arrived, and the currency of money that names none."""
+    """When events arrived, the currency of money that names none, and the key of the hashes in them."""
 
     at: datetime
     currency: str
+    secret: str
 
 
 def write(db: Db, items: Sequence[Item], received: Received) -> list[Verdict]:
@@ -42,8 +44,10 @@ def write(db: Db, items: Sequence[Item], received: Received) -> list[Verdict]:
         standing = incoming.standing(arrived.batch_id)
         if arrived.events + len(standing) < len(keys):
             raise Busy("Events were removed while they were written; send them again.")
+        differing = [items[first[key]].event for key, same in standing.items() if not same]
+        standing |= {_key(event): True for event in _differing_in_hashes(db, differing, received)}
         unclear = _settle(items, first, verdicts, standing)
-        _judge(db, items, unclear, verdicts, received.currency)
+        _judge(db, items, unclear, verdicts, received)
     incoming.close()
     if arrived.events and any(item.event.kind in WITHDRAWING for item in items):
         queries.withdraw(db, arrived.batch_id)
@@ -67,17 +71,25 @@ def _within(items: Sequence[Item], currency: str) -> tuple[dict[tuple[str, str],
 
 
 def _content(event: Event, currency: str) -> Event:
-    """What of an event is compared, so that it equals another where Postgres would say so of what is stored."""
-    properties = _comparable(event.properties) if event.properties else None
-    return event.model_copy(update={"currency": queries.currency_of(event, currency), "properties": properties})
+    """What of an event is compared, so that it equals another where Postgres would say so of what is stored, or where
+    they differ in nothing but hashes."""
+    return event.model_copy(
+        update={
+            "currency": queries.currency_of(event, currency),
+            "text": None if event.text is None else alike(event.text),
+            "properties": _comparable(event.properties) if event.properties else None,
+        }
+    )
 
 
 def _comparable(value: Any) -> Any:
-    """JSON in which true is not 1, as in Postgres and unlike in Python."""
+    """JSON in which true is not 1, as in Postgres and unlike in Python, and all hashes are alike."""
     if isinstance(value, dict):
         return {name: _comparable(item) for name, item in value.items()}
     if isinstance(value, list):
         return [_comparable(item) for item in value]
+    if isinstance(value, str):
+        return alike(value)
     return ("boolean", value) if isinstance(value, bool) else value
 
 
@@ -103,9 +115,26 @@ def _settle(
     return unclear
 
 
-def _judge(db: Db, items: Sequence[Item], unclear: Sequence[int], verdicts: list[Verdict], currency: str) -> None:
+def _judge(db: Db, items: Sequence[Item], unclear: Sequence[int], verdicts: list[Verdict], received: Received) -> None:
     """Compare items that differ from an earlier one of their key, which is not what is stored, with what is."""
     if unclear:
-        same = queries.same_as_stored(db, [items[place].event for place in unclear], currency)
+        same = queries.same_as_stored(db, [items[place].event for place in unclear], received.currency)
+        differing = [items[place].event for place, one in zip(unclear, same, strict=True) if not one]
+        alike_ones = {id(event) for event in _differing_in_hashes(db, differing, received)}
         for place, one in zip(unclear, same, strict=True):
-            verdicts[place] = Verdict.DUPLICATE if one else Verdict.CONFLICT
+            known = one or id(items[place].event) in alike_ones
+            verdicts[place] = Verdict.DUPLICATE if known else Verdict.CONFLICT
+
+
+def _differing_in_hashes(db: Db, events: Sequence[Event], received: Received) -> list[Event]:
+    """Those that are what is stored but for contact data, which may be kept in the clear (events of earlier releases)
+    or hashed with a secret that is no longer in use."""
+    hashed = [event for event in events if holds_hashes(event)]
+    stored = queries.stored(db, [_key(event) for event in hashed])
+    masked = {key: without_contact_data(event, received.secret) for key, event in stored.items()}
+    return [
+        event
+        for event in hashed
+        if _key(event) in masked
+        and _content(event, received.currency) == _content(masked[_key(event)], received.currency)
+    ]

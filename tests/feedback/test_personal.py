@@ -1,10 +1,19 @@
 """No e-mail address and no telephone number is kept, and no event is lost because of one."""
 
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
+from services.feedback.actions.intake import judge
+from services.feedback.doors import Item, Parsed
+from services.feedback.events import identified
+from shared.contracts.feedback import Event
+from shared.contracts.kinds import WELL_KNOWN
 from tests.feedback.conftest import Make
 
 
@@ -80,3 +89,48 @@ def test_words_are_kept_without_the_addresses_in_them(feedback: httpx.Client, ev
 def test_an_unsubscribe_counts_whatever_stands_beside_it(feedback: httpx.Client, event: Make) -> None:
     sent = event(kind="unsubscribed", value=..., currency=..., properties={"email": "ada@example.com"})
     assert feedback.post("/v1/events", json=sent).json()["accepted"] == 1
+
+
+WITH_ADDRESSES = {"email": "ada@example.com", "phone": "0170 1234567", "order_id": "o-1"}
+KEPT_IN_THE_CLEAR = sa.text("""
+    update feedback.event as e
+       set text = :text, properties = cast(:properties as jsonb)
+     where e.customer_id = :customer
+""")
+KEPT_UNDER_ANOTHER_SECRET = sa.text("""
+    update feedback.event as e
+       set text = regexp_replace(e.text, 'hashed:[0-9a-f]{16}', 'hashed:00112233445566ff', 'g'),
+           properties = cast(regexp_replace(cast(e.properties as text), 'hashed:[0-9a-f]{16}',
+                                            'hashed:00112233445566ff', 'g') as jsonb)
+     where e.customer_id = :customer
+""")
+
+
+@pytest.mark.parametrize("earlier", [KEPT_IN_THE_CLEAR, KEPT_UNDER_ANOTHER_SECRET])
+@pytest.mark.parametrize("named", [False, True])
+def test_an_event_kept_before_addresses_or_the_secret_changed_is_the_same_event_when_it_comes_again(
+    feedback: httpx.Client, owner_engine: sa.Engine, event: Make, earlier: sa.TextClause, named: bool
+) -> None:
+    changed = {} if named else {"event_id": ...}
+    sent = event(kind="message", value=..., text="Call +44 20 7946 0000!", properties=WITH_ADDRESSES, **changed)
+    assert feedback.post("/v1/events", json=sent).json()["accepted"] == 1
+    given = {"customer": sent["customer_id"], "text": sent["text"], "properties": json.dumps(WITH_ADDRESSES)}
+    with owner_engine.begin() as db:
+        assert db.execute(earlier, given).rowcount == 1
+    for body in (sent, [sent], [sent] * 2):
+        report = feedback.post("/v1/events", json=body).json()
+        expected = len(body) if isinstance(body, list) else 1
+        assert (report["accepted"], report["duplicates"], report["conflicts"]) == (0, expected, 0)
+    if named:
+        other = sent | {"properties": WITH_ADDRESSES | {"order_id": "o-2"}}
+        for body in ([other], [other, sent]):
+            assert feedback.post("/v1/events", json=body).json()["conflicts"] == 1
+
+
+def test_the_id_of_an_event_without_one_is_that_of_the_event_as_it_was_sent() -> None:
+    when = datetime(2024, 5, 1, tzinfo=UTC)
+    sent = Event(customer_id="c1", kind="order", occurred_at=when, value=Decimal(5), properties=WITH_ADDRESSES)
+    parsed = Parsed([Item(0, sent, 1)], [])
+    one, other = (judge(parsed, WELL_KNOWN, when, secret).items[0].event for secret in ("one", "another"))
+    assert one.event_id == other.event_id == identified(sent, 1).event_id
+    assert one.properties != other.properties

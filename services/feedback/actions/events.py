@@ -72,7 +72,7 @@ def plain_one(intake: Intake, body: bytes) -> Event | None:
     if isinstance(event, list) or not intake.kinds.knows([event.kind]):
         return None
     found = problems(event, intake.kinds.registry(), datetime.now(UTC))
-    return None if found else identified(without_contact_data(event, intake.secret), None)
+    return None if found else without_contact_data(identified(event, None), intake.secret)
 
 
 def look_at_one(intake: Intake, body: bytes, source: Source) -> Event:
@@ -87,7 +87,7 @@ def look_at_one(intake: Intake, body: bytes, source: Source) -> Event:
     else:
         found = problems(event, intake.kinds.registry([event.kind]), datetime.now(UTC))
         if not found:
-            return identified(without_contact_data(event, intake.secret), None)
+            return without_contact_data(identified(event, None), intake.secret)
     _refuse(intake, body, found, source)
     raise Invalid("The event is refused.", found)
 

@@ -126,12 +126,15 @@ class Intake:
         return transaction(self._engine)
 
     def received(self) -> Received:
-        """Now, and the installation's currency."""
-        return Received(datetime.now(UTC), self._settings.currency)
+        """Now, and what of the installation's it takes to compare events."""
+        return Received(datetime.now(UTC), self._settings.currency, self.secret)
 
 
 def judge(parsed: Parsed, registry: Registry, received_at: datetime, secret: str) -> Parsed:
-    """Part the events that keep the rules of their kinds, under their ids, from those that do not."""
+    """Part the events that keep the rules of their kinds, under their ids, from those that do not.
+
+    An id made of the content is made of it as it was sent, so that it outlives every change of what is hashed and how.
+    """
     judged = Parsed([], list(parsed.refusals))
     for item in parsed.items:
         found = problems(item.event, registry, received_at)
@@ -139,7 +142,7 @@ def judge(parsed: Parsed, registry: Registry, received_at: datetime, secret: str
             raw = item.event.model_dump_json(exclude_none=True).encode()
             judged.refusals.append(Refusal(item.place, *found[0], raw, item.source_row))
             continue
-        event = identified(without_contact_data(item.event, secret), item.source_row)
+        event = without_contact_data(identified(item.event, item.source_row), secret)
         judged.items.append(item if event is item.event else item._replace(event=event))
     return judged
 
