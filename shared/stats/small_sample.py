@@ -53,7 +53,7 @@ def skewness_warning(control: Moments, treatment: Moments) -> str | None:
 
     >>> from shared.stats.moments import of_successes
     >>> skewness_warning(of_successes(2000, 20), of_successes(2000, 25))
-    'skewed: 34439 customers per arm would make the mean nearly normal, the smaller arm has 2000'
+    'skewed: 34,439 customers per arm would make the mean nearly normal, the smaller arm has 2,000'
     >>> skewness_warning(of_successes(2000, 900), of_successes(2000, 900)) is None
     True
     """
@@ -62,4 +62,4 @@ def skewness_warning(control: Moments, treatment: Moments) -> str | None:
     wanted = CUSTOMERS_PER_SKEWNESS_SQUARED * skewness**2
     if not size < wanted:
         return None
-    return f"skewed: {wanted:.0f} customers per arm would make the mean nearly normal, the smaller arm has {size}"
+    return f"skewed: {wanted:,.0f} customers per arm would make the mean nearly normal, the smaller arm has {size:,}"
