@@ -1,5 +1,6 @@
 """Sessions and transactions. A 2xx means committed; a session takes no connection before its first query."""
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Annotated
@@ -8,10 +9,13 @@ from uuid import UUID
 import uuid_utils
 from fastapi import Depends, Request
 from psycopg import Connection, sql
+from psycopg.errors import LockNotAvailable
 from sqlalchemy import Engine as Engine
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
+from shared.errors import Busy
 from shared.settings import sqlalchemy_url
 
 Db = Session
@@ -19,8 +23,12 @@ Begin = Callable[[], AbstractContextManager[Db]]
 """Begins a transaction, which ends with the block."""
 
 PATIENCE = text("set local statement_timeout = '15min'; set local lock_timeout = '15min'")
+LITTLE_PATIENCE = text("set local lock_timeout = '2s'")
 NO_PATIENCE = text("set local statement_timeout to default; set local lock_timeout to default")
 WHOLE_SETS = text("set local enable_nestloop = off")
+
+# Who waits holds a connection: together they must leave most of a process's pool to others.
+_places_to_wait = threading.BoundedSemaphore(3)
 
 
 def connect(url: str, *, name: str, pool_size: int = 10) -> Engine:
@@ -56,12 +64,27 @@ def read_only(engine: Engine) -> Iterator[Db]:
 
 
 def be_patient(db: Db) -> None:
-    """Statements over whole populations, and waiting for them, may take their time until the end of the transaction."""
+    """Statements over whole populations may take their time until the end of the transaction."""
     db.execute(PATIENCE)
 
 
-def be_as_quick_as_usual(db: Db) -> None:
-    """Take `be_patient` back: the role's own limits hold again."""
+@contextmanager
+def waiting_for_others(db: Db) -> Iterator[None]:
+    """Wait in the block for another transaction, which may be long work; after it the role's own limits hold.
+
+    Only a few in each process wait to the end, the others for two seconds. Raises `Busy` when that was not enough.
+    """
+    patient = _places_to_wait.acquire(blocking=False)
+    try:
+        db.execute(PATIENCE if patient else LITTLE_PATIENCE)
+        yield
+    except OperationalError as error:
+        if isinstance(error.orig, LockNotAvailable):
+            raise Busy("Another call does what this one waits for; try again.", retry_after=10) from error
+        raise
+    finally:
+        if patient:
+            _places_to_wait.release()
     db.execute(NO_PATIENCE)
 
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from fastapi import Depends, Header, Request
 from pydantic import BaseModel, StringConstraints
 
-from shared.db import Db, be_as_quick_as_usual, be_patient
+from shared.db import Db, waiting_for_others
 from shared.errors import Conflict
 
 M = TypeVar("M", bound=BaseModel)
@@ -17,7 +17,14 @@ M = TypeVar("M", bound=BaseModel)
 KEPT_FOR = timedelta(hours=24)
 
 # Unqualified: the role's search path is its service's own schema.
-FORGET = sa.text("delete from idempotency_key as i where i.created_at < :before and i.caller = :caller")
+# What another call is about to forget, in long work perhaps, is not waited for.
+FORGET = sa.text("""
+    delete from idempotency_key as i
+     where i.ctid = any(array(select f.ctid
+                                from idempotency_key as f
+                               where f.created_at < :before and f.caller = :caller
+                                 for update skip locked))
+""")
 CLAIM = sa.text("""
     insert into idempotency_key (caller, route, key, digest, created_at)
     values (:caller, :route, :key, :digest, :now)
@@ -41,7 +48,7 @@ IdempotencyKey = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 class Repeatable:
     """Runs an effect once for each (caller, route, Idempotency-Key), in the effect's own transaction.
 
-    A concurrent repeat waits for the first at the unique key, then gives the same answer.
+    A concurrent repeat waits for the first at the unique key, then gives the same answer; of many, most come again.
     """
 
     def __init__(self, caller: str, route: str, key: str | None) -> None:
@@ -50,16 +57,18 @@ class Repeatable:
         self._key = key
 
     def __call__(self, db: Db, body: BaseModel, effect: Callable[[], M], answer: type[M]) -> M:
-        """The effect's answer, or the stored one. Raises `Conflict` when the key came with another body before."""
+        """The effect's answer, or the stored one.
+
+        Raises `Conflict` when the key came with another body before, `Busy` when too many wait for others already.
+        """
         if self._key is None:
             return effect()
         now = datetime.now(UTC)
         digest = hashlib.sha256(body.model_dump_json().encode()).digest()
         place = {"caller": self._caller, "route": self._route, "key": self._key}
         db.execute(FORGET, {"before": now - KEPT_FOR, "caller": self._caller})
-        be_patient(db)  # the first may be long work
-        claimed = db.execute(CLAIM, {**place, "digest": digest, "now": now}).one_or_none()
-        be_as_quick_as_usual(db)
+        with waiting_for_others(db):
+            claimed = db.execute(CLAIM, {**place, "digest": digest, "now": now}).one_or_none()
         if claimed is None:
             stored = db.execute(STORED, place).one()
             if stored.digest != digest:

@@ -13,7 +13,7 @@ from services.audience.funnel import Left
 from services.audience.permission import Scope
 from services.audience.queries.permission import HOLDING, REACHABLE
 from shared.contracts.targeting import MaxContacts, RankBy, Reference
-from shared.db import Db, be_patient, take_whole_sets
+from shared.db import Db, be_patient, take_whole_sets, waiting_for_others
 
 ROOM = sa.text("set local work_mem = '128MB'")  # a million members are sorted in memory
 ONE_AT_A_TIME = sa.text("select pg_advisory_xact_lock(hashtext('audience.target_list'))")
@@ -208,8 +208,13 @@ def match(db: Db, members: sa.Select[tuple[str]]) -> None:
 
 
 def keep_others_waiting(db: Db) -> None:
-    """Until the end of the transaction no other list is built: it would reserve the same contacts."""
-    db.execute(ONE_AT_A_TIME)
+    """Until the end of the transaction no other list is built: it would reserve the same contacts.
+
+    Raises `Busy` when too many wait already.
+    """
+    with waiting_for_others(db):
+        db.execute(ONE_AT_A_TIME)
+    be_patient(db)
 
 
 def screen(db: Db, by: Screening) -> Left:

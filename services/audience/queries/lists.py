@@ -13,7 +13,7 @@ from services.audience.queries.parameters import with_json
 from services.audience.tables import TargetListRow
 from shared.contracts.base import JsonValue
 from shared.contracts.targeting import FunnelStep, ListMember, ListState, MemberChange, NewTargetList, TargetList
-from shared.db import Db, be_patient
+from shared.db import Db, waiting_for_others
 from shared.errors import NotFound
 from shared.pages import PageRequest
 
@@ -93,13 +93,16 @@ class Difference(NamedTuple):
 
 
 def claim(db: Db, claimed: Claim) -> bool:
-    """Take the list's name; a build of the same name that is under way is waited for. False when it is taken."""
-    be_patient(db)
+    """Take the list's name; a build of the same name that is under way is waited for. False when it is taken.
+
+    Raises `Busy` when too many wait already.
+    """
     row = {**claimed._asdict(), **claimed.scope._asdict(), **claimed.new.model_dump(mode="json", include=AS_ASKED)}
     del row["new"], row["scope"]
     row["member_limit"] = row.pop("limit")
     statement = insert_into(TargetListRow).values(row).on_conflict_do_nothing(index_elements=["name"])
-    return db.execute(statement.returning(col(TargetListRow.id))).one_or_none() is not None
+    with waiting_for_others(db):
+        return db.execute(statement.returning(col(TargetListRow.id))).one_or_none() is not None
 
 
 def complete(db: Db, list_id: UUID, funnel: list[FunnelStep], held_out: int, digest: str, known_at: datetime) -> None:
