@@ -72,7 +72,7 @@ def statements(draw):
     return Statement(
         draw(st.sampled_from(["default", "Default", "other", *anything])),
         draw(st.sampled_from(["email", "sms", *anything])),
-        draw(st.sampled_from(["marketing", "survey", *anything])),
+        draw(st.sampled_from(["marketing", "service", *anything])),
         state,
         NOW + timedelta(hours=draw(st.integers(-3, 2))),
         NOW + timedelta(hours=draw(st.integers(-1, 1))) if state.permits and draw(st.booleans()) else None,

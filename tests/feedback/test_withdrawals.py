@@ -7,6 +7,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+from shared.contracts.scopes import CHANNELS, PURPOSES
 from tests.feedback.conftest import Make
 
 WITHDRAWN = sa.text("""
@@ -102,6 +103,50 @@ def test_a_hard_bounce_on_a_channel_that_is_none_closes_email(
     feedback.post("/v1/events", json=event(kind="bounced", value=..., properties={"bounce": "hard", "channel": "mail"}))
     (found,) = withdrawn(owner_engine, event()["customer_id"])
     assert found["channel"] == "email"
+
+
+@pytest.mark.parametrize(
+    ("kept", "read"),
+    [
+        (("North", "E-Mail", "Marketing"), ("north", None, "marketing")),
+        ((" north", " EMAIL\t", "newsletter"), ("north", "email", None)),
+        (("the north!", "", "*"), (None, None, None)),
+        ((None, None, None), (None, None, None)),
+    ],
+)
+def test_a_withdrawal_covers_the_same_in_whatever_form_an_earlier_release_wrote_it(
+    audience: httpx.Client,
+    feedback: httpx.Client,
+    owner_engine: sa.Engine,
+    event: Make,
+    kept: tuple[str | None, ...],
+    read: tuple[str | None, ...],
+) -> None:
+    customer = event()["customer_id"]
+    reachable(audience, customer, "email", brand="north")
+    assert sendable(audience, customer, channel="email", brand="north") is True
+    feedback.post("/v1/events", json=event(kind="unsubscribed", value=..., properties={"channel": "fax"}))
+    as_written = "update feedback.withdrawal set brand = :b, channel = :c, purpose = :p where customer_id = :customer"
+    with owner_engine.begin() as db:
+        db.execute(sa.text(as_written), dict(zip("bcp", kept, strict=True)) | {"customer": customer})
+    (found,) = withdrawn(owner_engine, customer)
+    assert (found["brand"], found["channel"], found["purpose"]) == read
+    assert sendable(audience, customer, channel="email", brand="north") is False
+
+
+def test_a_withdrawal_covers_each_known_channel_and_purpose_by_its_name(
+    feedback: httpx.Client, owner_engine: sa.Engine, event: Make
+) -> None:
+    known = {("channel", name) for name in CHANNELS} | {("purpose", name) for name in PURPOSES}
+    sent = [
+        event(
+            number, kind="unsubscribed", value=..., properties={field: name.upper()}, customer_id=event()["customer_id"]
+        )
+        for number, (field, name) in enumerate(sorted(known))
+    ]
+    feedback.post("/v1/events", json=sent)
+    found = withdrawn(owner_engine, event()["customer_id"])
+    assert {(field, row[field]) for row in found for field in ("channel", "purpose") if row[field]} == known
 
 
 def reachable(audience: httpx.Client, customer: str, *channels: str, brand: str = "default") -> None:

@@ -11,7 +11,6 @@ from pydantic_core import to_json
 from services.feedback.queries.arrays import array_of
 from shared.contracts.feedback import Event, RecordedEvent
 from shared.contracts.kinds import MONEY
-from shared.contracts.scopes import CHANNELS, PURPOSES
 from shared.db import Db, copy_rows, driver
 from shared.errors import Invalid
 from shared.pages import PageRequest
@@ -73,22 +72,15 @@ STAGE = sa.text(f"""
 """)  # noqa: S608
 UNSTAGE = sa.text("drop table incoming")
 
-# What names nothing known covers everything: who says no must be heard, however it is spelled. Brands are the
-# installation's own, so that any well-formed one is known; channels and purposes are in `shared.contracts.scopes`.
-_NAMED = "substring(lower(btrim(e.properties ->> '{name}', E' \\t\\r\\n')) from '^[a-z0-9][a-z0-9_.-]{{0,99}}$')"
-_KNOWN = "(select k.name from unnest(cast(:{names} as text[])) as k (name) where k.name = {named})"
-_BRAND = _NAMED.format(name="brand")
-_CHANNEL = _KNOWN.format(names="channels", named=_NAMED.format(name="channel"))
-_PURPOSE = _KNOWN.format(names="purposes", named=_NAMED.format(name="purpose"))
-WITHDRAW = sa.text(f"""
+# As it was said; what that covers is computed by the table (`covers_brand` and the like).
+WITHDRAW = sa.text("""
     insert into feedback.withdrawal (customer_id, event_id, brand, channel, purpose, at, reason, batch_id)
-    select e.customer_id, e.event_id, {_BRAND},
-           coalesce({_CHANNEL}, case when e.kind = 'bounced' then 'email' end),
-           {_PURPOSE}, e.occurred_at, e.kind, e.batch_id
+    select e.customer_id, e.event_id, e.properties ->> 'brand', e.properties ->> 'channel', e.properties ->> 'purpose',
+           e.occurred_at, e.kind, e.batch_id
       from feedback.event as e
      where e.batch_id = :batch_id
        and (e.kind in ('unsubscribed', 'complained') or (e.kind = 'bounced' and e.properties ->> 'bounce' = 'hard'))
-""").bindparams(channels=list(CHANNELS), purposes=list(PURPOSES))  # noqa: S608
+""")
 
 SHOWN = f"{_NAMES}, received_at, batch_id".replace("category, ", "")
 OF_CUSTOMER = sa.text(f"""
