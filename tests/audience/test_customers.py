@@ -91,6 +91,16 @@ def test_a_customer_whose_id_has_slashes_is_read_and_changed_like_any_other(audi
     assert member["customer_id"] == customer
 
 
+@pytest.mark.parametrize("part", ["consents", "consents/", "contact-points", "contact-points/push/x"])
+def test_an_address_with_a_part_forgotten_makes_nobody_known(audience, catalogue, unique, part):
+    audience.put(f"/v1/customers/{unique}", json={}).raise_for_status()
+    for path in (f"/v1/customers/{unique}/{part}", f"/v1/customers//{part}"):
+        for method in ("PUT", "PATCH"):
+            assert audience.request(method, path, json={}).status_code == 404, (method, path)
+    assert audience.put(f"/v1/customers/{quote(f'{unique}/{part}', safe='')}", json={}).status_code == 200
+    assert audience.put("/v1/customers/consents", json={}).json()["customer_id"] == "consents"
+
+
 def test_a_contact_point_is_what_was_said_last(audience, load, unique):
     load([{"customer_id": unique, "contact_points": [{"channel": "push", "handle": "device-1"}]}])
     path = f"/v1/customers/{unique}/contact-points/push"

@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+from datetime import UTC, datetime
 
 import pytest
+import sqlalchemy as sa
 
 from services.audience.draw import held_out, lot
+from services.audience.queries import traits
 from tests.audience.targeting import build, event, members, person, removed, segment_of
 
 STEPS = ["matched", "reachable", "permitted", "not suppressed", "not fatigued", "not in global control",
@@ -105,6 +108,29 @@ def test_a_dry_run_shows_the_list_that_the_same_call_builds_and_stores_nothing(a
     built = build(audience, crowd, unique, **asked)
     same = ("digest", "funnel", "count", "held_out", "seed", "segment_version", "limit")
     assert [rehearsed[name] for name in same] == [built[name] for name in same]
+
+
+def test_whether_anybody_has_a_trait_of_texts_is_known_at_the_first_who_does(owner_engine):
+    fill = sa.text("""
+        insert into audience.customer (customer_id, traits, known_at, updated_at)
+        select cast(i as text), '{"likes": {"value": "shoes", "computed_at": "2024-01-01T00:00:00Z"}}', now(), now()
+          from generate_series(1, 200) as i
+    """)
+    with owner_engine.connect() as connection:
+        connection.exec_driver_sql("truncate audience.customer cascade")
+        connection.execute(fill)
+        read = sa.text(f"explain (analyze, format json) {traits.HELD.text}")
+        plan = connection.execute(read, {"names": ["likes"], "as_of": datetime.now(UTC)}).scalar_one()
+        assert sum(customers_read(plan[0]["Plan"])) < 200
+        connection.rollback()
+
+
+def customers_read(node):
+    """How many rows of customers each part of a plan looked at."""
+    if node.get("Relation Name") == "customer":
+        yield (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+    for part in node.get("Plans", []):
+        yield from customers_read(part)
 
 
 def test_members_are_frozen_while_portraits_change(audience, crowd, load, unique):

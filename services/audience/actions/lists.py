@@ -148,11 +148,10 @@ def _check_references(db: Db, new: NewTargetList, as_of: datetime) -> None:
     so a personal value must not be one.
     """
     declared = attributes.catalogue(db)
-    named = [*new.strata, *([new.rank_by] if new.rank_by else [])]
-    held = traits.held(db, (one.trait for one in named if one.trait is not None), as_of)
+    held = traits.held(db, (one.trait for one in new.strata if one.trait is not None), as_of)
     wrong = []
     for index, reference in enumerate(new.strata):
-        if reference.trait is not None and not held[reference.trait].held:
+        if reference.trait is not None and reference.trait not in held:
             wrong.append(FieldError(f"/strata/{index}/trait", "no customer had this trait at the list's `as_of`"))
         if reference.attribute is None:
             continue
@@ -165,7 +164,7 @@ def _check_references(db: Db, new: NewTargetList, as_of: datetime) -> None:
         known = declared.get(ranked.attribute)
         if known is None or known.type is not AttributeType.NUMBER:
             wrong.append(FieldError("/rank_by/attribute", "is not a declared number"))
-    if ranked is not None and ranked.trait is not None and not held[ranked.trait].number:
+    if ranked is not None and ranked.trait is not None and not traits.held_as_number(db, ranked.trait, as_of):
         wrong.append(FieldError("/rank_by/trait", "no customer had this trait as a number at the list's `as_of`"))
     if wrong:
         raise Invalid("The list names what there is not.", wrong)

@@ -103,7 +103,7 @@ def _warnings(db: Db, definition: Clause, as_of: datetime) -> list[str]:
     named = {path: clause.trait for path, clause in walk(definition) if isinstance(clause, TraitClause)}
     held = traits.held(db, named.values(), as_of)
     return [f"At {path or 'the whole'}: no customer has the trait {trait}." for path, trait in named.items()
-            if not held[trait].held]  # fmt: skip
+            if trait not in held]  # fmt: skip
 
 
 def preview(db: Db, asked: PreviewRequest) -> Preview:

@@ -1,6 +1,7 @@
 """What several endpoints need: settings, media types, transactions of their own, parameters in paths."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Annotated, Any, Literal
@@ -13,7 +14,7 @@ from shared.auth import Caller
 from shared.bodies import JSON_LIMIT, STREAM_LIMIT, media_type, stream
 from shared.contracts.base import CustomerId
 from shared.db import Db, EngineOf, read_only, transaction
-from shared.errors import UnsupportedMediaType
+from shared.errors import NotFound, UnsupportedMediaType
 from shared.settings import Settings
 
 Format = Literal["json", "ndjson", "csv"]
@@ -71,6 +72,19 @@ class _AnyId(Convertor[str]):
 
 
 register_url_convertor("any_id", _AnyId())
+
+_PART_OF_A_CUSTOMER = re.compile(rb"/customers/.*/(?:consents|contact-points)(?:/|$)")
+
+
+def _customer_itself(request: Request, customer_id: CustomerPath) -> str:
+    # The address as it was sent: what is escaped there (`%2Fconsents`) belongs to the id.
+    if _PART_OF_A_CUSTOMER.search(request.scope.get("raw_path") or b""):
+        raise NotFound("There is no such address; a slash that belongs to a customer's id is written %2F.")
+    return customer_id
+
+
+CustomerItself = Annotated[str, Depends(_customer_itself)]
+"""A customer's id in a call about the customer. An address of consents or contact points that lacks a part is none."""
 
 Reference = Annotated[str, StringConstraints(min_length=1, max_length=100), Path(description="Key or id")]
 

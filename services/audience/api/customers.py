@@ -8,7 +8,16 @@ from fastapi import APIRouter, Body, Path, Query, Request
 from services.audience.actions import customers as actions
 from services.audience.actions import imports
 from services.audience.actions.reading import rows_of
-from services.audience.api.common import Begin, CustomerPath, Format, SettingsOf, body_of, bulk_body, format_of
+from services.audience.api.common import (
+    Begin,
+    CustomerItself,
+    CustomerPath,
+    Format,
+    SettingsOf,
+    body_of,
+    bulk_body,
+    format_of,
+)
 from services.audience.queries import customers as queries
 from services.audience.queries import imports as import_queries
 from shared import bodies
@@ -107,18 +116,18 @@ def put_contact_point(
 
 
 @router.get("/customers/{customer_id:any_id}")
-def get_customer(customer_id: CustomerPath, db: ReadTx) -> Portrait:
+def get_customer(customer_id: CustomerItself, db: ReadTx) -> Portrait:
     """All that is known of one customer."""
     return queries.portrait(db, customer_id)
 
 
 @router.put("/customers/{customer_id:any_id}", dependencies=[WRITE])
-def put_customer(customer_id: CustomerPath, change: Change, db: Tx, settings: SettingsOf) -> Portrait:
+def put_customer(customer_id: CustomerItself, change: Change, db: Tx, settings: SettingsOf) -> Portrait:
     """Make a customer known, with exactly these attributes. Consents and contact points are added, traits stay."""
     return actions.replace(db, customer_id, change, settings.secret)
 
 
 @router.patch("/customers/{customer_id:any_id}", dependencies=[WRITE])
-def patch_customer(customer_id: CustomerPath, change: Change, db: Tx, settings: SettingsOf) -> Portrait:
+def patch_customer(customer_id: CustomerItself, change: Change, db: Tx, settings: SettingsOf) -> Portrait:
     """Add to what is known of a customer: a missing attribute is kept, null deletes."""
     return actions.merge(db, customer_id, change, settings.secret)

@@ -57,24 +57,21 @@ OBJECTING = sa.text("""
 
 # For a trait that somebody has it stops at the first; only a misspelt one costs a look at everybody.
 HELD = sa.text("""
-    select n.name,
-           exists (select
+    select n.name
+      from unnest(cast(:names as text[])) as n (name)
+     where exists (select
                      from audience.customer as c
                     where c.erased_at is null and c.profiling and jsonb_exists(c.traits, n.name)
-                      and cast(c.traits -> n.name ->> 'computed_at' as timestamptz) <= :as_of) as held,
-           exists (select
-                     from audience.customer as c
-                    where c.erased_at is null and c.profiling and jsonb_typeof(c.traits -> n.name -> 'value') = 'number'
-                      and cast(c.traits -> n.name ->> 'computed_at' as timestamptz) <= :as_of) as number
-      from unnest(cast(:names as text[])) as n (name)
+                      and cast(c.traits -> n.name ->> 'computed_at' as timestamptz) <= :as_of)
 """)
-
-
-class Held(NamedTuple):
-    """Whether any customer has a trait, and whether as a number."""
-
-    held: bool
-    number: bool
+# Apart, and only for what must be a number: for a trait of texts it is a look at everybody.
+HELD_AS_NUMBER = sa.text("""
+    select exists (select
+                     from audience.customer as c
+                    where c.erased_at is null and c.profiling
+                      and jsonb_typeof(c.traits -> cast(:name as text) -> 'value') = 'number'
+                      and cast(c.traits -> cast(:name as text) ->> 'computed_at' as timestamptz) <= :as_of)
+""")
 
 
 class Taken(NamedTuple):
@@ -85,12 +82,16 @@ class Taken(NamedTuple):
     objecting: set[str]
 
 
-def held(db: Db, names: Iterable[str], as_of: datetime) -> dict[str, Held]:
+def held(db: Db, names: Iterable[str], as_of: datetime) -> set[str]:
     """Which of these traits customers had at `as_of`. Who objects to profiling has none."""
     wanted = sorted(set(names))
-    if not wanted:
-        return {}
-    return {row.name: Held(row.held, row.number) for row in db.execute(HELD, {"names": wanted, "as_of": as_of})}
+    return set(db.execute(HELD, {"names": wanted, "as_of": as_of}).scalars()) if wanted else set()
+
+
+def held_as_number(db: Db, name: str, as_of: datetime) -> bool:
+    """Whether any customer had this trait as a number at `as_of`. Who objects to profiling has none."""
+    known: bool = db.execute(HELD_AS_NUMBER, {"name": name, "as_of": as_of}).scalar_one()
+    return known
 
 
 def put(db: Db, rows: Sequence[TraitsRow], now: datetime) -> Taken:
