@@ -191,6 +191,29 @@ def test_an_accept_that_broke_off_is_taken_up_by_repeating_it(world: World, owne
     assert done(world.audience.get(f"/v1/segments/{world.name}"))["version"] == 2
 
 
+@pytest.mark.parametrize("state", ["proposed", "accepting"])
+@pytest.mark.parametrize("unusable", ["evidence = '{}'", """definition = '{"region": "north"}'"""])
+def test_a_proposal_that_cannot_be_made_a_version_waits_for_a_decision_again(
+    feedback: httpx.Client, owner_engine: sa.Engine, unique: str, state: str, unusable: str
+) -> None:
+    proposed = sa.text("""
+        insert into feedback.refinement
+               (id, experiment, segment_id, metric, state, definition, evidence, alpha, searched_version, created_at)
+        values (gen_random_uuid(), :name, :name, 'orders', :state, '{"attribute": "a", "is": "present"}',
+                '{"gains": [{"confirm": 1, "low": 0.5, "shrunken": 0.8}]}', 0.05, 1, now())
+     returning id
+    """)
+    with owner_engine.begin() as db:
+        found = db.execute(proposed, {"name": unique, "state": state}).scalar_one()
+        db.execute(sa.text(f"update feedback.refinement set {unusable} where id = :id").bindparams(id=found))
+    place = f"/v1/refinements/{found}"
+    refused = feedback.post(f"{place}/accept")
+    assert (refused.status_code, refused.json()["type"]) == (409, f"{PROBLEM}refinement-outdated")
+    assert done(feedback.get(place))["state"] == "proposed"
+    turned_down = feedback.post(f"{place}/reject", json={"reason": "it cannot be made"})
+    assert done(turned_down)["state"] == "rejected"
+
+
 def test_a_capped_metric_counts_a_customer_up_to_its_cap(world: World) -> None:
     metric = play(world, effects=NORTH_LIKES_IT)
     once, capped = search(world, metric), search(world, f"{world.name}-capped")

@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from pydantic import ValidationError
+
 from services.feedback.queries import refinements as queries
 from shared.clients.audience import AudienceClient
 from shared.clients.experiments import ExperimentsClient
@@ -28,6 +30,12 @@ class OtherVersion(Conflict):
     """The experiment ran on another version of the segment than the one that would be changed."""
 
     code = "segment-version-passed"
+
+
+class Outdated(Conflict):
+    """What was proposed can no longer be made a version: today's rules of segments do not take it."""
+
+    code = "refinement-outdated"
 
 
 class Peers(NamedTuple):
@@ -78,7 +86,8 @@ def accept(engine: Engine, audience: AudienceClient, refinement_id: UUID) -> Ref
     """Make the proposal the segment's next version. Repeating it takes up where an earlier accept was cut off.
 
     That it is accepted is on record before audience is told, so that nobody can turn it down meanwhile. Raises
-    `NotProposed`, or `Conflict` where the segment was changed after the search; the proposal then waits again.
+    `NotProposed`, `Outdated`, or `Conflict` where the segment was changed after the search; the proposal then waits
+    again. Only where audience was told and its answer is not known does it stay `accepting`.
     """
     with transaction(engine) as db:
         found = queries.refinement(db, refinement_id, lock=True)
@@ -104,15 +113,7 @@ def accept(engine: Engine, audience: AudienceClient, refinement_id: UUID) -> Ref
 
 
 def _new_version(audience: AudienceClient, found: Refinement) -> int:
-    note = f"Refinement {found.id}: {found.verdict}"[:1000]
-    revision = Revision.model_validate(
-        {
-            "definition": found.definition,
-            "note": note,
-            "evidence": _evidence(found),
-            "based_on": found.searched_version,
-        }
-    )
+    revision = _revision(found)
     try:
         return audience.revise_segment(found.segment_id, revision).version
     except Conflict as error:
@@ -121,6 +122,19 @@ def _new_version(audience: AudienceClient, found: Refinement) -> int:
         if segment.definition == revision.definition and segment.version == (found.searched_version or 0) + 1:
             return segment.version
         raise Conflict("The segment was changed after the search; search again on its new version.") from error
+
+
+def _revision(found: Refinement) -> Revision:
+    """The version that is proposed. Raises `Outdated`: an earlier release may have worded and stored it otherwise."""
+    note = f"Refinement {found.id}: {found.verdict}"[:1000]
+    try:
+        proposed = {"definition": found.definition, "evidence": _evidence(found), "based_on": found.searched_version}
+        return Revision.model_validate({**proposed, "note": note})
+    except (ValidationError, LookupError, TypeError) as error:
+        log.warning("refinement outdated", refinement=str(found.id), kind=type(error).__name__)
+        raise Outdated(
+            f"Refinement {found.id} cannot be made a version of its segment any more; search again."
+        ) from error
 
 
 def _evidence(found: Refinement) -> dict[str, Any]:
