@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from fastapi import Depends, Header, Request
 from pydantic import BaseModel, StringConstraints
 
+from shared.contracts.base import read
 from shared.db import Db, waiting_for_others
 from shared.errors import Conflict
 
@@ -73,7 +74,7 @@ class Repeatable:
             stored = db.execute(STORED, place).one()
             if stored.digest != digest:
                 raise Conflict("This Idempotency-Key came with another body before.")
-            return answer.model_validate_json(stored.answer)
+            return read(answer, stored.answer)
         made = effect()
         db.execute(STORE, {**place, "answer": made.model_dump_json()})
         return made

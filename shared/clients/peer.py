@@ -9,6 +9,7 @@ import structlog
 from pydantic import BaseModel
 
 from shared import errors
+from shared.contracts.base import read
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -47,7 +48,7 @@ class Peer:
         content = body.model_dump_json(exclude_none=True) if body else None
         response = self._send(method, path, content, params)
         if response.is_success:
-            return answer.model_validate_json(response.content)
+            return read(answer, response.content)
         error = BY_STATUS.get(response.status_code)
         if error is None:
             raise errors.PeerUnavailable(f"{self._http.base_url} answered {response.status_code}.")

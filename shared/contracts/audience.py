@@ -285,4 +285,4 @@ class TraitsPulled(Message):
     run: UUID
     customers: int
     new_customers: int
-    objecting: int
+    objecting: int = 0

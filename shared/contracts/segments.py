@@ -91,7 +91,7 @@ class ClauseCount(Message):
     """
 
     path: str
-    sentence: str
+    sentence: str = ""
     count: int
     missing: int | None = Field(default=None, exclude_if=lambda missing: missing is None)
 

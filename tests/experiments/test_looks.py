@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 from services.experiments.actions import looks
 from tests.experiments.conftest import T0, buyers, look, ndjson, split_in_waves, spread
@@ -31,6 +32,26 @@ def test_a_look_repeats_what_a_metric_with_nothing_new_said_and_a_verdict_stands
     results = experiments.get(f"/v1/experiments/{key}/results", params={"as_of": str(T0 + timedelta(days=25))}).json()
     (effect,) = results["metrics"][0]["effects"]
     assert (effect["verdict"], effect["sequential"]["look"], results["look"]["number"]) == ("better", 1, 2)
+
+
+def test_a_look_that_a_process_of_a_later_release_stored_is_read(
+    experiments, experiment, metric, split, respond, work, unique, owner_engine
+):
+    key = experiment(metrics={"primary": metric("quick", window_days=3)})["key"]
+    arms = spread(unique, 800)
+    split(key, arms)
+    respond(*((customer, 1, {}) for customer in buyers(arms, {"nobody": 0.2, "mail": 0.4})))
+    work("experiments")
+    taken = look(experiments, key, T0 + timedelta(days=5))
+    later = sa.text("""
+        update experiments.look as l
+           set content = jsonb_set(l.content, '{effects,0,later}', '1') || '{"later": 1}'
+         where l.content ->> 'digest' = :digest
+    """)
+    with owner_engine.begin() as connection:
+        assert connection.execute(later, {"digest": taken["digest"]}).rowcount == 1
+    assert experiments.get(f"/v1/experiments/{key}/looks").json() == [taken]
+    assert experiments.get(f"/v1/experiments/{key}/results").status_code == 200
 
 
 def test_waves_onto_a_list_spend_the_share_of_the_whole_list_that_has_matured(

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from services.experiments.looking import Kept
 from services.experiments.queries import looks as queries
+from shared.contracts.base import read
 from shared.contracts.experiments import Experiment
 from shared.contracts.results import Look, LookEffect
 from shared.db import Db
@@ -38,7 +39,7 @@ def history(db: Db, experiment: Experiment, as_of: datetime | None = None) -> Hi
     for row in queries.stored(db, experiment.id):
         if as_of is not None and row.as_of > as_of:
             continue
-        look = Look.model_validate(row.content)
+        look = read(Look, row.content)
         looks.append(look)
         for effect in look.effects:
             key = (effect.metric, effect.arm)

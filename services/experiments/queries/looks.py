@@ -13,6 +13,7 @@ from sqlmodel import col, select
 from services.experiments.figures import ByDay
 from services.experiments.queries import counting
 from services.experiments.tables import LookRow
+from shared.contracts.base import read
 from shared.contracts.results import Look
 from shared.db import Db
 
@@ -97,7 +98,7 @@ def latest(db: Db, experiment_id: UUID) -> Look | None:
     """The latest look, if there is one."""
     query = select(LookRow).where(LookRow.experiment_id == experiment_id).order_by(col(LookRow.number).desc()).limit(1)
     row = db.exec(query).first()
-    return None if row is None else Look.model_validate(row.content)
+    return None if row is None else read(Look, row.content)
 
 
 def store(db: Db, experiment_id: UUID, look: Look, past: Mapping[str, object]) -> None:
