@@ -60,9 +60,7 @@ def show(rows: list[Row], size: float) -> None:
     for column in ("what", "against", "product", "floor", "unit", "x floor"):
         table.add_column(column, justify="right" if column in ("product", "floor", "x floor") else "left")
     for row in rows:
-        table.add_row(
-            row.subject, row.floor_name, f"{row.product:,.4g}", f"{row.floor:,.4g}", row.unit, f"{row.ratio:.2f}"
-        )
+        table.add_row(row.subject, row.floor_name, figure(row.product), figure(row.floor), row.unit, f"{row.ratio:.2f}")
     console = Console()
     console.print(table)
     for row in rows:
@@ -87,8 +85,13 @@ def write(rows: list[Row]) -> None:
 
 def line(row: Row) -> str:
     """A row of the page's table."""
-    figures = f"{row.product:,.4g} | {row.floor:,.4g} | {row.unit} | {row.ratio:.2f}"
+    figures = f"{figure(row.product)} | {figure(row.floor)} | {row.unit} | {row.ratio:.2f}"
     return f"| {row.subject} | {row.floor_name} | {figures} | {row.note} |"
+
+
+def figure(measured: float) -> str:
+    """Four significant digits, written out."""
+    return f"{measured:,.0f}" if measured >= 1000 else f"{measured:.4g}"
 
 
 if __name__ == "__main__":
