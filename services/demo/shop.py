@@ -139,11 +139,6 @@ def truth(shop: Shop, rows: Integers, arm: str) -> Truth:
     )
 
 
-def complaints(shop: Shop, rows: Integers) -> float:
-    """Share of these customers who unsubscribe when contacted."""
-    return float(COMPLAINS[shop.temperament[rows]].mean())
-
-
 def history(shop: Shop, seed: int) -> Responses:
     """Orders of the year before the campaign; `seconds` are negative: before t0."""
     chance = np.random.default_rng(seed)
