@@ -151,10 +151,15 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the temporary stack up until Ctrl-C.")] = False,
 ) -> None:
     """Tell the whole story on a simulated shop whose true effects are known: know, try, learn, know better."""
+    import secrets
+
     from services.demo.story import tell
 
+    # On a stack of its own the story is the same each time; on one that lasts, each telling is a shop of its own.
+    own_stack = url is None and data_dir is None
+    name = "demo" if own_stack else f"demo-{secrets.token_hex(3)}"
     with _stack_for(url, key, port_base, data_dir) as target:
-        told_well = tell(target, console, customers=customers, reports=reports)
+        told_well = tell(target, console, name=name, customers=customers, reports=reports)
         if keep:
             _stay(target)
     if not told_well:

@@ -3,6 +3,7 @@
 Each pytest worker has a Postgres of its own; where `ATTUNE_TEST_DATABASE_URL` names one, a database in that.
 """
 
+import hashlib
 import importlib
 import importlib.util
 import os
@@ -10,7 +11,6 @@ import shutil
 import tempfile
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -206,9 +206,9 @@ def clean(owner_engine: sa.Engine) -> None:
 
 
 @pytest.fixture
-def unique() -> str:
-    """A short string that no other test has."""
-    return uuid.uuid4().hex[:10]
+def unique(request: pytest.FixtureRequest) -> str:
+    """A short string that no other test has, and the same in each run: what is drawn by it falls alike each time."""
+    return hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:10]
 
 
 @pytest.fixture(scope="session")

@@ -149,6 +149,7 @@ def start_experiment(attune: Attune, plan: Plan, target_list: TargetList) -> Exp
         "campaign": plan.key,
         "target_list_id": str(target_list.id),
         "split": "exact",
+        "seed": plan.key,
         "arms": arms,
         "metrics": {"primary": PRIMARY, "secondary": [key for key in FIGURES if key != PRIMARY]},
     }

@@ -29,7 +29,7 @@ COST_PER_CONTACT = {"control": 0.0, "postcard": 0.8, "catalogue": 1.6}
 
 # Probability to buy within the window, by temperament (rows) and arm (columns).
 BUYS = np.array([
-    [0.03, 0.12, 0.20],  # persuadable
+    [0.04, 0.13, 0.21],  # persuadable
     [0.08, 0.08, 0.083],  # sure thing
     [0.005, 0.005, 0.006],  # lost cause
     [0.05, 0.035, 0.02],  # annoyed

@@ -12,7 +12,7 @@ from uuid import UUID
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from shared.contracts.base import Instant, JsonValue, Key, Message, Money, Text
+from shared.contracts.base import Instant, JsonValue, Key, Message, Money, Name, Text
 
 
 class State(StrEnum):
@@ -124,7 +124,9 @@ class NewExperiment(Message):
 
     Exactly one arm is the control; weights sum to one. With a `target_list_id` the population is that frozen list.
     Without one it is what an external load brings, or who comes by online. `method` defaults to `group_sequential`
-    for a list, else to `confidence_sequence`, which needs a `planned_size` (customers, all arms together).
+    for a list, else to `confidence_sequence`, which needs a `planned_size` (customers, all arms together). `seed`
+    decides the split and is drawn at random where it is not given. Give one only to repeat a draw: two experiments of
+    one seed give their arms to the same customers.
     """
 
     key: Key
@@ -138,6 +140,7 @@ class NewExperiment(Message):
     alpha: float = Field(default=0.05, gt=0, le=0.5)
     method: Method | None = None
     planned_size: int | None = Field(default=None, ge=2, le=10_000_000_000)
+    seed: Name | None = None
 
     @field_validator("arms")
     @classmethod

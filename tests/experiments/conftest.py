@@ -83,7 +83,7 @@ def experiment(experiments: httpx.Client, unique: str, metric: Callable[..., str
     def create(name: str = "try", *, start: bool = True, **given: object) -> dict:
         key = f"{name}-{unique}"
         metrics = given.pop("metrics", None) or {"primary": metric(f"{name}-orders")}
-        body = {"key": key, "hypothesis": "A mail helps.", "arms": ARMS, "metrics": metrics, **given}
+        body = {"key": key, "hypothesis": "A mail helps.", "arms": ARMS, "metrics": metrics, "seed": key, **given}
         if "method" not in body and "target_list_id" not in body:
             body["method"] = "group_sequential"
         found = created(experiments.post("/v1/experiments", json=body))

@@ -80,6 +80,26 @@ def test_creating_twice_gives_the_same_experiment(experiments, metric, unique):
     assert (found[0]["method"], found[0]["arms"][1]["contact"]) == ("confidence_sequence", True)
 
 
+def test_a_seed_is_drawn_unless_one_is_given_and_a_given_one_repeats_the_draw(experiments, experiment):
+    drawn = [experiment(f"drawn-{n}", seed=None) for n in range(2)]
+    assert len({each["seed"] for each in drawn}) == 2
+    given = [experiment(f"given-{n}", seed="as elsewhere", planned_size=100, method=None) for n in range(2)]
+    assert {each["seed"] for each in given} == {"as elsewhere"}
+
+    keys = [each["key"] for each in given]
+    bodies = [{"customer_id": f"seeded-{n}", "experiments": keys} for n in range(40)]
+    answers = [created(experiments.post("/v1/assign", json=body))["assignments"] for body in bodies]
+    assert all(one["arm"] == other["arm"] for one, other in answers)
+    assert {one["arm"] for one, _ in answers} == {"nobody", "mail"}
+
+
+def test_another_seed_is_another_design(experiments, experiment):
+    found = experiment(seed="one", start=False)
+    again = {name: found[name] for name in ("key", "hypothesis", "arms", "metrics", "method")}
+    assert created(experiments.post("/v1/experiments", json=again | {"seed": "one"}))["id"] == found["id"]
+    assert experiments.post("/v1/experiments", json=again | {"seed": "two"}).status_code == 409
+
+
 @pytest.mark.parametrize(
     ("change", "pointer"),
     [
@@ -96,6 +116,8 @@ def test_creating_twice_gives_the_same_experiment(experiments, metric, unique):
         ({"alpha": "much"}, "/alpha"),
         ({"metrics": {"primary": "no-such-metric"}}, "/metrics/primary"),
         ({"metrics": {"primary": "a", "secondary": ["a"]}}, "/metrics"),
+        ({"seed": ""}, "/seed"),
+        ({"seed": "a\0b"}, "/seed"),
         ({"key": "no spaces"}, "/key"),
         ({"key": "x" * 101}, "/key"),
         ({"hypothesis": ""}, "/hypothesis"),

@@ -18,7 +18,7 @@ def told(stack: Target, tmp_path_factory: pytest.TempPathFactory) -> tuple[bool,
     """Whether the story ended well, what it showed, and where its reports are."""
     shown = io.StringIO()
     reports = tmp_path_factory.mktemp("reports")
-    well = tell(stack, Console(file=shown, width=80), customers=CUSTOMERS, reports=reports)
+    well = tell(stack, Console(file=shown, width=80), name="demo", customers=CUSTOMERS, reports=reports)
     return well, shown.getvalue(), reports
 
 

@@ -40,7 +40,7 @@ def create(db: Db, new: NewExperiment) -> Experiment:
     """Draft an experiment. Repeating it with the same content changes nothing. Raises `ExperimentExists`, `Invalid`."""
     new = lifecycle.normalised(new)
     _check_metrics(db, new)
-    stored = queries.insert(db, new_id(), new, secrets.token_hex(8), datetime.now(UTC))
+    stored = queries.insert(db, new_id(), new, new.seed or secrets.token_hex(8), datetime.now(UTC))
     if not stored and queries.definition(db, new.key) != new:
         raise ExperimentExists(f"The experiment {new.key} exists with another design.")
     return queries.experiment(db, new.key)

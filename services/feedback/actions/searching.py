@@ -129,7 +129,7 @@ def _searched(engine: Engine, question: Question, attempt: int) -> Search:
         counted = cell_queries.count(db, population)
         profiles = cell_queries.profiles(db, population, counted.mature, question.attributes)
         codings = refine.codings(profiles, counted.mature)
-        halves = cell_queries.cells(db, population, question.measured, keys, codings)
+        halves = cell_queries.cells(db, population, question.measured, keys, codings, experiment.key)
     grow, confirm = (refine.cells_of(half, len(codings)) for half in halves)
     proposal = refine.refine(grow, confirm, _spec(question, codings, attempt))
     with read_only(engine) as db:

@@ -143,12 +143,12 @@ def profiles(db: Db, population: Population, mature: int, attributes: frozenset[
 
 
 def cells(
-    db: Db, population: Population, measured: Measured, arms: Sequence[str], codings: Sequence[Coding]
+    db: Db, population: Population, measured: Measured, arms: Sequence[str], codings: Sequence[Coding], salt: str
 ) -> tuple[list[list[float]], list[list[float]]]:
-    """The cells of the grow half and of the confirm half, as `refine.cells_of` takes them."""
+    """The cells of the grow half and of the confirm half, as `refine.cells_of` takes them; `salt` deals the halves."""
     values: dict[str, Any] = {**population._asdict(), "metric": measured.key, "version": measured.version}
     values["cap"] = measured.cap
-    values |= {"arms": list(arms), "salt": str(population.experiment_id)}
+    values |= {"arms": list(arms), "salt": salt}
     codes = []
     for n, coding in enumerate(codings):
         number = coding.kind == "number"

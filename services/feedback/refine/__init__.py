@@ -7,7 +7,7 @@ Pure: no SQL, no HTTP. The caller reduces millions of customers to cells with on
 3. One query groups the assignments by half, arm, probability and one small integer per coding:
 
    * half: `get_byte(sha256(convert_to(:salt || ':' || customer_id, 'UTF8')), 0) < 128` is the grow half, where the salt
-     is the experiment's id as text (`HALF_SQL`; `is_grow` is the same in Python);
+     is the experiment's key (`HALF_SQL`; `is_grow` is the same in Python);
    * a number: `case when jsonb_typeof(features -> :name) = 'number' then
      width_bucket((features ->> :name)::float8, :cuts) else -1 end`;
    * a category or boolean: `case when features ->> :name is null then -1 else

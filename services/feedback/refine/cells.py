@@ -15,7 +15,7 @@ HALF_SQL = "get_byte(sha256(convert_to(:salt || ':' || customer_id, 'UTF8')), 0)
 
 
 def is_grow(customer_id: str, salt: str) -> bool:
-    """Whether a customer is in the half that is searched; the others confirm. The salt is the experiment's id.
+    """Whether a customer is in the half that is searched; the others confirm. The salt is the experiment's key.
 
     One salt per experiment and not per proposal: later proposals must not re-deal the halves.
     """

@@ -109,10 +109,15 @@ class _Question:
         gains, bound = self._gains(halves, contrast)
         groups = tuple(self._group(halves, found, side, bound) for side in (check.KEPT, check.DROPPED))
         enough = bool((sums.responders(halves[1].sums, contrast.treatments, contrast.control) >= FEWEST).all())
-        verdict = Verdict.PROPOSE if enough and all(gain.low > 0 for gain in gains) else Verdict.NOT_CONFIRMED
+        better = all(gain.low > 0 for gain in gains)
+        verdict = Verdict.PROPOSE if better and enough else Verdict.NOT_CONFIRMED
         clauses = wording.clauses(found.leaves, self.spec.codings, self.missing())
         detectable = self.detectable()
-        summary = wording.verdict(self.spec, verdict, gains, groups, tried, detectable)
+        if better:
+            thin = None if enough else FEWEST
+            summary = wording.better(self.spec, gains, groups, tried, thin)
+        else:
+            summary = wording.not_better(self.spec, gains, groups, tried, detectable)
         return self.nothing(verdict, summary, tried, detectable)._replace(
             definition={"all": [self.spec.current, *clauses]} if verdict is Verdict.PROPOSE else None,
             clauses=tuple(clauses),

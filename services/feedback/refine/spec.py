@@ -61,7 +61,7 @@ class Verdict(StrEnum):
     UNHEALTHY = "unhealthy"  # a health check failed, so no figure can be trusted
     TOO_FEW = "too-few"  # too few customers or responders to learn from
     NO_RULE = "no-rule"  # the search found nothing that beats treating everyone alike
-    NOT_CONFIRMED = "not-confirmed"  # it looked better where it was searched, not where it was checked
+    NOT_CONFIRMED = "not-confirmed"  # where it was checked it was not better, or too few responded to tell
 
 
 class Gain(NamedTuple):

@@ -51,7 +51,8 @@ def responders(sums: Floats, treatments: Sequence[int], control: int) -> Floats:
 def means(sums: Floats) -> Floats:
     """Mean of the metric by arm, weighted by the inverse probability; nan where an arm is empty."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(sums[..., _WY] / sums[..., _W])
+        # Sums that were got by subtraction leave crumbs of weights where nobody is: only the count is exact.
+        return np.asarray(np.where(sums[..., _CUSTOMERS] > 0, sums[..., _WY] / sums[..., _W], np.nan))
 
 
 def spread(sums: Floats) -> Floats:

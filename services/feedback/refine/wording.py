@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from services.feedback.refine.cells import Coding
 from services.feedback.refine.search import Leaf
-from services.feedback.refine.spec import Gain, Group, Spec, Verdict
+from services.feedback.refine.spec import Gain, Group, Spec
 from services.feedback.refine.splits import Definition, Split, clause, words
 
 
@@ -93,26 +93,38 @@ def unseen(spec: Spec, detectable: float) -> str:
     )
 
 
-def verdict(
-    spec: Spec, found: Verdict, gains: Sequence[Gain], groups: Sequence[Group], tried: int, detectable: float
-) -> str:
-    """The rule, what it earns, and how sure that is."""
-    keep, drop = groups
-    seen = "; ".join(
-        f"over {gain.against} {amount(gain.grow, spec)} per customer where it was searched, "
-        f"{amount(gain.confirm, spec)} where it was checked (at least {amount(gain.low, spec)})"
-        for gain in gains
+def not_better(spec: Spec, gains: Sequence[Gain], groups: Sequence[Group], tried: int, detectable: float) -> str:
+    """The rule, and that the customers it was not searched on do not bear it out."""
+    keep, _ = groups
+    return (
+        f"Nothing is proposed: the best of {tried:,} rules (contact only {keep.rule}) was not shown to be "
+        f"better on {spec.metric} by the customers it was not searched on: {_seen(spec, gains)}. Looking good where "
+        "one searched is what chance alone brings about; the segment can stay as it is. " + unseen(spec, detectable)
     )
-    if found is not Verdict.PROPOSE:
+
+
+def better(spec: Spec, gains: Sequence[Gain], groups: Sequence[Group], tried: int, fewest: int | None) -> str:
+    """The rule, what it earns, and how sure that is; `fewest` responders are asked for where a group has fewer."""
+    keep, drop = groups
+    if fewest is not None:
         return (
-            f"Nothing is proposed: the best of {tried:,} rules (contact only {keep.rule}) was not shown to be "
-            f"better on {spec.metric} by the customers it was not searched on: {seen}. Looking good where one searched "
-            "is what chance alone brings about; the segment can stay as it is. " + unseen(spec, detectable)
+            f"Nothing is proposed yet: the best of {tried:,} rules (contact only {keep.rule}) looks better on "
+            f"{spec.metric} also by the customers it was not searched on: {_seen(spec, gains)}. But these bounds hold "
+            f"only where at least {fewest} responded without contact and as many with it, both of those whom the rule "
+            "keeps and of those whom it drops, and here fewer did. With more customers it can be told."
         )
     return (
         f"Contact only {keep.rule}. Contacting the others ({drop.share:.0%} of customers) "
         f"changes {spec.metric} by {amount(drop.confirm, spec)} per customer after costs, at most "
         f"{amount(drop.high, spec)}, so it does harm; contacting those kept changes it by "
-        f"{amount(keep.confirm, spec)}. The rule earns {seen}. Expect {amount(gains[0].shrunken, spec)} more per "
-        f"customer than today; {tried:,} rules were compared."
+        f"{amount(keep.confirm, spec)}. The rule earns {_seen(spec, gains)}. Expect {amount(gains[0].shrunken, spec)} "
+        f"more per customer than today; {tried:,} rules were compared."
+    )
+
+
+def _seen(spec: Spec, gains: Sequence[Gain]) -> str:
+    return "; ".join(
+        f"over {gain.against} {amount(gain.grow, spec)} per customer where it was searched, "
+        f"{amount(gain.confirm, spec)} where it was checked (at least {amount(gain.low, spec)})"
+        for gain in gains
     )

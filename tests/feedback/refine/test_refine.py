@@ -96,6 +96,16 @@ def test_what_the_other_half_does_not_show_is_not_proposed():
     assert found.summary.startswith("Nothing is proposed")
 
 
+def test_a_better_rule_that_too_few_responders_bear_out_is_not_proposed_and_not_called_worse():
+    sure = {key: ((0.02, 0.40) if key[0] == 3 else (0.40, 0.10)) for key in ANNOYED}
+    found = refine(cells(sure), cells(sure, n=600), spec())
+    assert found.verdict is Verdict.NOT_CONFIRMED
+    assert found.definition is None
+    assert all(gain.low > 0 for gain in found.gains)
+    assert "at least 25 responded without contact" in found.summary
+    assert "was not shown to be better" not in found.summary
+
+
 def test_no_rule_is_found_where_contact_helps_everyone_alike():
     alike = {key: (0.10, 0.12) for key in ANNOYED}
     found = refine(cells(alike), cells(alike), spec())
