@@ -1,5 +1,6 @@
 """How a service is put together: one FastAPI application, its peers, its worker."""
 
+import gc
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -153,6 +154,16 @@ def accepted(job: Job) -> JSONResponse:
 ACCEPTED: dict[int | str, dict[str, Any]] = {202: {"model": Job, "description": "Accepted: watch it at Location"}}
 
 
+def _collect_seldom() -> None:
+    """Look for garbage cycles after 50,000 new containers instead of 700, and never again at what was made by now.
+
+    A batch makes thousands that all live until it is written: looking through them was a quarter of its CPU.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
 def main(service: Service, arguments: Annotated[Sequence[str], "of the command line"] = ()) -> None:
     """`python -m services.X serve` or `worker`."""
     command = (list(arguments) or sys.argv[1:] or ["serve"])[0]
@@ -165,6 +176,7 @@ def main(service: Service, arguments: Annotated[Sequence[str], "of the command l
         worker.run(service.jobs, context, settings.database_of(service.name), settings.worker_port_of(service.name))
     elif command == "serve":
         app = create_app(service, settings)
+        _collect_seldom()
         uvicorn.run(
             app,
             host=settings.host,
