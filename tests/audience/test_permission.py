@@ -134,6 +134,44 @@ def test_the_same_statement_again_changes_nothing(audience, load, unique):
     assert len(audience.get(path).json()["items"]) == 1
 
 
+ENDED, LATER_END = "2025-06-01T00:00:00Z", "2190-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize("ends", [(None, ENDED), (ENDED, None), (LATER_END, ENDED), (ENDED, LATER_END)])
+@pytest.mark.parametrize("door", ["call", "load", "one load"])
+def test_of_two_ends_of_one_permission_the_earlier_holds(audience, load, unique, door, ends):
+    said = [{**GRANT, "at": "2025-01-01T00:00:00Z", "expires_at": end} for end in ends]
+    rows = [{"customer_id": unique, "consents": [one | {"channel": "email"}]} for one in said]
+    load([{"customer_id": unique, "contact_points": [{"channel": "email", "handle": "h"}]}])
+    if door == "call":
+        answers = [audience.put(f"/v1/customers/{unique}/consents/email", json=one).json() for one in said]
+        assert answers[-1]["expires_at"] == ENDED
+        assert [len(one["warnings"]) for one in answers] == [0, ends[0] == ENDED]
+    for chunk in {"call": [], "load": [rows[:1], rows[1:]], "one load": [rows]}[door]:
+        assert load(chunk)["accepted"] == len(chunk)
+    assert [one["expires_at"] for one in audience.get(f"/v1/customers/{unique}/consents").json()["items"]] == [ENDED]
+    body = {"customer_ids": [unique], "channel": "email", "purpose": "marketing"}
+    assert audience.post("/v1/send-checks", json=body).json()["checks"][0]["reason"] == "not permitted"
+
+
+@pytest.mark.parametrize("order", [("granted", "denied"), ("denied", "granted")])
+def test_of_undated_statements_in_one_load_the_refusal_holds_whatever_their_order(audience, load, unique, order):
+    point = {"contact_points": [{"channel": "email", "handle": "h"}]}
+    load([{"customer_id": unique, "consents": [GRANT | {"channel": "email", "state": one}], **point} for one in order])
+    body = {"customer_ids": [unique], "channel": "email", "purpose": "marketing"}
+    assert audience.post("/v1/send-checks", json=body).json()["checks"][0]["reason"] == "not permitted"
+
+
+def test_other_words_for_a_statement_on_record_are_not_kept_and_the_answer_says_so(audience, load, unique):
+    load([{"customer_id": unique}])
+    path = f"/v1/customers/{unique}/consents/email"
+    body = {**GRANT, "at": "2024-01-01T00:00:00Z", "wording": "Yes.", "evidence": {"form": 7}}
+    assert audience.put(path, json=body).json()["warnings"] == []
+    told = audience.put(path, json=body | {"wording": "No news.", "evidence": {"form": 8}}).json()
+    assert (told["wording"], told["evidence"]) == ("Yes.", {"form": 7})
+    assert "another `wording`, `evidence`" in told["warnings"][0]
+
+
 @pytest.mark.parametrize(
     ("channel", "change", "pointer"),
     [

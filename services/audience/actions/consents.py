@@ -28,7 +28,8 @@ WITHDRAWALS = "withdrawals"
 def state(db: Db, customer_id: str, channel: str, statement: ConsentStatement) -> StatedConsent:
     """Append a statement about permission on `channel`; `*` is every one, which only a refusal may cover.
 
-    The same statement again (scope, instant and state) changes nothing. Raises `NotFound`, `Invalid`.
+    The same statement again (scope, instant and state) changes nothing but that of two ends the earlier holds. Raises
+    `NotFound`, `Invalid`.
     """
     every, now = channel == EVERY, datetime.now(UTC)
     wrong = faults(statement, now)
@@ -38,7 +39,19 @@ def state(db: Db, customer_id: str, channel: str, statement: ConsentStatement) -
         raise Invalid("The statement breaks a rule.", wrong)
     customers.portrait(db, customer_id)
     recorded = queries.record(db, customer_id, None if every else channel, statement, now)
-    return StatedConsent(**recorded.model_dump(), warnings=_doubts(db, recorded))
+    return StatedConsent(**recorded.model_dump(), warnings=_said_otherwise(statement, recorded) + _doubts(db, recorded))
+
+
+def _said_otherwise(statement: ConsentStatement, recorded: Consent) -> list[str]:
+    """What of a statement is not on record, because it was made before in other words."""
+    fields = ("source", "wording", "evidence", "expires_at")
+    others = [f"`{field}`" for field in fields if getattr(statement, field) != getattr(recorded, field)]
+    if not others:
+        return []
+    return [
+        f"This was stated before, at the same instant, with another {', '.join(others)}: what is shown here holds. "
+        "With an `at` of its own it is a statement of its own."
+    ]
 
 
 def _doubts(db: Db, recorded: Consent) -> list[str]:

@@ -47,7 +47,9 @@ def put_consent(
 ) -> StatedConsent:
     """State a permission or a refusal on a channel; `*` is every channel. Nothing is overwritten: the newest holds.
 
-    A refusal for a brand that no campaign has, and that nothing was permitted for, is kept with a warning.
+    Of one instant there is one statement: repeated with another `expires_at`, the earlier end holds, and what else
+    differs is not kept, with a warning. A refusal for a brand that no campaign has, and that nothing was permitted for,
+    is kept with a warning.
     """
     return actions.state(db, customer_id, channel, statement)
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from services.audience.permission import dated
 from services.audience.queries.parameters import with_json
-from services.audience.queries.permission import SAID
+from services.audience.queries.permission import SAID, SAID_BEFORE
 from services.audience.screening import Point, Screened
 from shared.contracts.audience import Scalar
 from shared.contracts.permissions import NewConsent
@@ -83,19 +83,24 @@ UPSERT_POINTS = sa.text(f"""
 """)  # noqa: S608
 # A load repeats what its source once knew. Undated, it is no news: only a refusal counts against what was said since.
 INSERT_CONSENTS = sa.text(f"""
-    insert into audience.consent
+    insert into audience.consent as c
            (customer_id, brand, channel, purpose, at, state, source, wording, evidence, expires_at, recorded_at)
-    select i.customer_id, coalesce(i.brand, '*'), coalesce(i.channel, '*'), coalesce(i.purpose, '*'),
-           coalesce(i.at, :now), i.state, i.source, i.wording, i.evidence, i.expires_at, :now
-      from incoming_consent as i
-     where i.at is not null or i.state in ('denied', 'withdrawn')
-        or not exists (select
-                         from {SAID} as s
-                        where s.customer_id = i.customer_id and lower(s.brand) in (lower(i.brand), '*')
-                          and lower(s.channel) in (lower(i.channel), '*')
-                          and lower(s.purpose) in (lower(i.purpose), '*'))
-     order by i.customer_id
-        on conflict do nothing
+    select distinct on (n.customer_id, n.brand, n.channel, n.purpose, n.at, n.state)
+           n.customer_id, n.brand, n.channel, n.purpose, n.at, n.state, n.source, n.wording, n.evidence, n.expires_at,
+           :now
+      from (select i.customer_id, coalesce(i.brand, '*') as brand, coalesce(i.channel, '*') as channel,
+                   coalesce(i.purpose, '*') as purpose, coalesce(i.at, :now) as at, i.state, i.source, i.wording,
+                   i.evidence, i.expires_at, i.ctid as place
+              from incoming_consent as i
+             where i.at is not null or i.state in ('denied', 'withdrawn')
+                or not exists (select
+                                 from {SAID} as s
+                                where s.customer_id = i.customer_id and lower(s.brand) in (lower(i.brand), '*')
+                                  and lower(s.channel) in (lower(i.channel), '*')
+                                  and lower(s.purpose) in (lower(i.purpose), '*'))) as n
+     order by n.customer_id, n.brand, n.channel, n.purpose, n.at, n.state, n.expires_at, n.place
+{SAID_BEFORE}
+     where least(c.expires_at, excluded.expires_at) is distinct from c.expires_at
 """)  # noqa: S608
 FILL = with_json(
     sa.text("""

@@ -75,13 +75,19 @@ HISTORY = sa.text(f"""
      order by c.at desc, place desc
      limit :limit
 """)  # noqa: S608
+SAID_BEFORE = """
+        on conflict (customer_id, brand, channel, purpose, at, state) do update
+       set expires_at = least(c.expires_at, excluded.expires_at)
+"""
+"""What was said with the same scope, instant and state stands with its own words; of two ends the earlier holds."""
+
 RECORD = with_json(
     sa.text(f"""
     insert into audience.consent as c
            (customer_id, brand, channel, purpose, at, state, source, wording, evidence, expires_at, recorded_at)
     values (:customer, coalesce(:brand, '*'), coalesce(:channel, '*'), coalesce(:purpose, '*'), :at, :state, :source,
             :wording, :evidence, :expires_at, :now)
-        on conflict (customer_id, brand, channel, purpose, at, state) do update set state = c.state
+{SAID_BEFORE}
  returning {COLUMNS}
 """),  # noqa: S608
     "evidence",
@@ -143,7 +149,7 @@ def history(db: Db, customer_id: str, page: PageRequest) -> list[tuple[str, Cons
 
 
 def record(db: Db, customer_id: str, channel: str | None, statement: ConsentStatement, now: datetime) -> Consent:
-    """Append a statement, or give the one that stands with the same scope, instant and state."""
+    """Append a statement, or give the one with the same scope, instant and state, which ends when the earlier ends."""
     row = statement.model_dump(mode="json", exclude={"at", "expires_at"})
     row |= {"customer": customer_id, "channel": channel, "now": now}
     row |= {"at": dated(statement.state, statement.at or now, now)}
