@@ -163,6 +163,7 @@ def _received(parts: Any) -> Iterator[bytes]:
 
 
 def _inflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The content of all members of a gzip body, one after another (RFC 1952, section 2.2)."""
     inflate = zlib.decompressobj(wbits=31)
     taken = given = 0
     try:
@@ -170,12 +171,14 @@ def _inflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
             taken += len(chunk)
             waiting = chunk
             while waiting:
+                if inflate.eof:
+                    inflate = zlib.decompressobj(wbits=31)
                 out = inflate.decompress(waiting, 1 << 20)
                 given += len(out)
                 if given > (1 << 20) + _RATIO * taken:
                     raise TooLarge("The body grows too much when it is decompressed.")
                 yield out
-                waiting = inflate.unconsumed_tail
+                waiting = inflate.unused_data if inflate.eof else inflate.unconsumed_tail
     except zlib.error as error:
         raise Unreadable("The body is not gzip.") from error
     if not inflate.eof:

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from shared.contact_data import holds_contact_data
-from shared.contracts.base import EARLIEST
+from shared.contracts.base import EARLIEST, LATEST
 from shared.contracts.feedback import Event, KindRule, NewKind, PropertyRule
 from shared.contracts.kinds import TEXT
 from shared.errors import FieldError
@@ -77,7 +77,7 @@ def _misfit(value: Any, expected: PropertyRule) -> str:
     if not isinstance(value, str):
         return f"must be a {kind}"
     if kind == "time" and not _is_time(value):
-        return "must be an RFC 3339 time with a zone"
+        return "must be an RFC 3339 time with a zone, between the years 2000 and 2200"
     if expected.allowed is not None and value not in expected.allowed:
         return f"must be one of {', '.join(expected.allowed)}"
     return ""
@@ -100,7 +100,7 @@ def _is_time(text: str) -> bool:
         found = datetime.fromisoformat(text)
     except ValueError:
         return False
-    return found.tzinfo is not None and found >= EARLIEST
+    return found.tzinfo is not None and EARLIEST <= found < LATEST
 
 
 def identified(event: Event, source_row: int | None) -> Event:

@@ -68,10 +68,9 @@ def _currency(code: str) -> str:
 
 
 def _in_range(instant: datetime) -> datetime:
-    instant = instant.astimezone(UTC)
-    if not EARLIEST <= instant < LATEST:
+    if not EARLIEST <= instant < LATEST:  # compared first: at either end of the calendar UTC lies outside of it
         raise ValueError("must lie between the years 2000 and 2200")
-    return instant
+    return instant.astimezone(UTC)
 
 
 def _storable(value: Any) -> Any:

@@ -90,6 +90,12 @@ BAD = {
     "seconds as text": ({"occurred_at": "1700000000"}, "/occurred_at"),
     "before 2000": ({"occurred_at": "1999-12-31T23:59:59Z"}, "/occurred_at"),
     "year 9999": ({"occurred_at": "9999-01-01T00:00:00Z"}, "/occurred_at"),
+    "year 10000 in UTC": ({"occurred_at": "9999-12-31T23:59:59-12:00"}, "/occurred_at"),
+    "year 0 in UTC": ({"occurred_at": "0001-01-01T00:00:00+12:00"}, "/occurred_at"),
+    "property in year 9999": (
+        {"kind": "delivery", "properties": {"promised_at": "9999-12-31T23:59:59-12:00"}},
+        "/properties/promised_at",
+    ),
     "in two days": ({"occurred_at": "2199-01-01T00:00:00Z"}, "/occurred_at"),
     "no customer": ({"customer_id": ""}, "/customer_id"),
     "customer missing": ({"customer_id": ...}, "/customer_id"),

@@ -67,6 +67,8 @@ def test_a_bug_answers_500_without_a_word_of_what_it_saw(toy: httpx.Client) -> N
         (b'{"name": "a", "extra": {"b": ["\\ud800"]}}', 422, {"/extra/b/0"}),
         (b'{"name": "a", "at": "2026-01-01T00:00:00"}', 422, {"/at"}),
         (b'{"name": "a", "at": "9999-12-31T23:59:59Z"}', 422, {"/at"}),
+        (b'{"name": "a", "at": "9999-12-31T23:59:59-12:00"}', 422, {"/at"}),
+        (b'{"name": "a", "at": "0001-01-01T00:00:00+12:00"}', 422, {"/at"}),
         (b'{"name": "a", "price": "NaN"}', 422, {"/price"}),
         (b'{"name": "a", "extra": ' + b"9" * 5000 + b"}", 422, set()),
         (b'{"name": "a", "extra": ' + b"[" * 100 + b"]" * 100 + b"}", 422, {"/extra" + "/0" * 64}),
@@ -165,9 +167,21 @@ def test_streams_are_counted_whole_gzipped_or_not(toy: httpx.Client) -> None:
     assert toy.post("/v1/things/count", content=body, headers={"Content-Encoding": "br"}).status_code == 400
 
 
+def test_a_gzip_body_of_several_members_is_read_to_its_end(toy: httpx.Client) -> None:
+    members = [gzip.compress(b'{"a": %d}\n' % number) for number in range(3)]
+    headers = {"Content-Encoding": "gzip"}
+    whole = b"".join(members)
+    assert toy.post("/v1/things/count", content=whole, headers=headers).json() == {"rows": 3}
+    bytewise = (whole[at : at + 1] for at in range(len(whole)))
+    assert toy.post("/v1/things/count", content=bytewise, headers=headers).json() == {"rows": 3}
+    for after in (b"no gzip", members[0][:-1]):
+        assert toy.post("/v1/things/count", content=whole + after, headers=headers).status_code == 400
+
+
 def test_a_body_that_swells_is_refused(toy: httpx.Client) -> None:
     bomb = gzip.compress(b"\n" * 9_000_000)
-    assert toy.post("/v1/things/count", content=bomb, headers={"Content-Encoding": "gzip"}).status_code == 413
+    for swelling in (bomb, gzip.compress(b"a\n") + bomb):
+        assert toy.post("/v1/things/count", content=swelling, headers={"Content-Encoding": "gzip"}).status_code == 413
     assert toy.post("/v1/things/count", content=b"a\n" * 6_000_000).status_code == 413
 
 
