@@ -8,7 +8,7 @@ from services.audience.segments.measures import OF_NUMBERS, ZERO_WITHOUT_EVENTS,
 from services.audience.segments.tree import walk
 from services.audience.segments.values import read, type_of
 from shared.contracts.audience import AttributeType
-from shared.contracts.clauses import AttributeClause, Clause, ConsentClause, EventClause, Measure, TraitClause
+from shared.contracts.clauses import AttributeClause, Clause, ConsentClause, EventClause, TraitClause
 from shared.contracts.comparisons import OF_TEXT, OF_TIME, ORDERING, PRESENCE, Operator
 from shared.contracts.scopes import CHANNELS, PURPOSES
 from shared.errors import FieldError, Invalid
@@ -17,8 +17,12 @@ _A = {
     AttributeType.NUMBER: "a number",
     AttributeType.TEXT: "text",
     AttributeType.BOOLEAN: "true or false",
-    AttributeType.DATE: "a date such as 2024-02-29",
-    AttributeType.INSTANT: "an instant with a zone, such as 2024-02-29T09:30:00Z",
+    AttributeType.DATE: "a date",
+    AttributeType.INSTANT: "an instant",
+}
+_WRITTEN = {
+    AttributeType.DATE: " such as 2024-02-29",
+    AttributeType.INSTANT: " with a zone, such as 2024-02-29T09:30:00Z",
 }
 _SUITS: dict[tuple[Operator, ...], tuple[AttributeType, ...]] = {
     ORDERING: (AttributeType.NUMBER, AttributeType.DATE, AttributeType.INSTANT),
@@ -91,8 +95,7 @@ def _of_comparison(name: str, kind: AttributeType, operator: Operator, value: An
     """What is wrong with comparing something of this type; pointers into the clause or condition."""
     for operators, kinds in _SUITS.items():
         if operator in operators and kind not in kinds:
-            wanted = " or ".join(f"{_A[one].split(' such')[0]}" for one in kinds)
-            yield FieldError("/is", f"{operator} compares {wanted}; {name} is {_A[kind]}")
+            yield FieldError("/is", f"{operator} compares {_either(kinds)}; {name} is {_A[kind]}")
             return
     if operator in PRESENCE:
         return
@@ -103,10 +106,15 @@ def _of_comparison(name: str, kind: AttributeType, operator: Operator, value: An
         return
     for pointer, item in _items(value):
         if read(kind, item) is None:
-            yield FieldError(f"/value{pointer}", f"must be {_A[kind]}, as {name} is")
+            yield FieldError(f"/value{pointer}", f"must be {_A[kind]}{_WRITTEN.get(kind, '')}, as {name} is")
             return
     if operator is Operator.BETWEEN and _falls(kind, value):
         yield FieldError("/value", "must not end before it begins")
+
+
+def _either(kinds: tuple[AttributeType, ...]) -> str:
+    *others, last = (_A[kind] for kind in kinds)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _items(value: Any) -> list[tuple[str, Any]]:
@@ -161,7 +169,7 @@ def _of_measure(clause: EventClause, catalogue: Catalogue) -> Iterator[FieldErro
         if clause.measure in OF_NUMBERS and kind is not AttributeType.NUMBER:
             yield FieldError("/of", f"{clause.measure} needs a number; {clause.of} is {_A[kind]}")
             return
-        if clause.measure in (Measure.FIRST, Measure.LAST) and kind is AttributeType.INSTANT:
+        if kind is AttributeType.INSTANT:  # kept as told, so one instant may be there in several forms
             yield FieldError("/of", f"{clause.of} is a time, which can only exist or be missing")
             return
     operator, value = comparison(clause)

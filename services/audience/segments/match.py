@@ -8,7 +8,7 @@ from services.audience.permission import Scope, Statement, deciding
 from services.audience.segments.catalogue import Catalogue, referred
 from services.audience.segments.measures import SeenEvent, comparison, measure, measure_type, shown
 from services.audience.segments.tree import walk
-from services.audience.segments.values import Moment, holds, read, type_of
+from services.audience.segments.values import Moment, holds, looked_at, type_of
 from shared.contracts.audience import AttributeType
 from shared.contracts.clauses import (
     All,
@@ -21,7 +21,6 @@ from shared.contracts.clauses import (
     SegmentClause,
     TraitClause,
 )
-from shared.contracts.comparisons import PRESENCE
 from shared.contracts.permissions import ConsentState
 
 
@@ -99,15 +98,16 @@ class _Evaluation:
         if raw is None and clause.filled:
             raw = self.portrait.filled.get(clause.attribute)
         kind = self.catalogue.attributes[clause.attribute]
-        return holds(clause.is_, read(kind, raw), clause.value, kind, Moment(self.as_of, clause.zone)), raw
+        found = looked_at(clause.is_, kind, raw)
+        return holds(clause.is_, found, clause.value, kind, Moment(self.as_of, clause.zone)), raw
 
     def _trait(self, clause: TraitClause) -> tuple[bool, Any]:
         trait = self.portrait.traits.get(clause.trait)
         usable = trait is not None and self.portrait.profiling and trait.computed_at <= self.as_of
         raw = trait.value if trait is not None and usable else None
         value = clause.value if clause.cutoff is None else self.catalogue.cutoffs[clause.cutoff]
-        kind = type_of(raw if clause.is_ in PRESENCE else value)
-        return holds(clause.is_, read(kind, raw), value, kind, Moment(self.as_of)), raw
+        kind = type_of(value)
+        return holds(clause.is_, looked_at(clause.is_, kind, raw), value, kind, Moment(self.as_of)), raw
 
     def _event(self, clause: EventClause) -> tuple[bool, Any]:
         types = self.catalogue.property_type

@@ -6,7 +6,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from services.audience.segments.values import Moment, Typed, holds, read
+from services.audience.segments.values import Moment, Typed, holds, looked_at, read
 from services.audience.segments.windows import window
 from shared.contracts.audience import AttributeType
 from shared.contracts.clauses import EventClause, Measure
@@ -69,7 +69,7 @@ def measure(
         return _of_time(clause.measure, [event.occurred_at for event in counted], as_of)
     kind = AttributeType.NUMBER if clause.measure in OF_NUMBERS else property_type(clause.event, name)
     assert kind is not None, "checked before"
-    values = [value for event in counted if (value := _typed(kind, event.field(name))) is not None]
+    values = [value for event in counted if (value := read(kind, event.field(name))) is not None]
     return _of_values(clause.measure, values)
 
 
@@ -79,14 +79,10 @@ def _counts(clause: EventClause, event: SeenEvent, as_of: datetime, property_typ
     for name, condition in clause.where.items():
         kind = property_type(clause.event, name)
         assert kind is not None, "checked before"
-        found = _typed(kind, event.field(name))
+        found = looked_at(condition.is_, kind, event.field(name))
         if not holds(condition.is_, found, condition.value, kind, Moment(as_of)):
             return False
     return True
-
-
-def _typed(kind: AttributeType, raw: Any) -> Typed | None:
-    return read(kind, raw)
 
 
 def _of_time(measure: Measure, instants: Sequence[datetime], as_of: datetime) -> Typed | None:

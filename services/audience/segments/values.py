@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from services.audience.segments.windows import anniversaries, days_before, local_day
 from shared.contracts.audience import AttributeType
-from shared.contracts.comparisons import COMPLEMENTS, Operator
+from shared.contracts.comparisons import COMPLEMENTS, PRESENCE, Operator
 
 Typed: TypeAlias = Fraction | str | bool | date | datetime
 
@@ -35,6 +35,11 @@ def read(kind: AttributeType, raw: Any) -> Typed | None:
     if kind is AttributeType.DATE:
         return _day(raw)
     return _instant(raw) if kind is AttributeType.INSTANT else raw
+
+
+def looked_at(operator: Operator, kind: AttributeType, raw: Any) -> Any:
+    """What an operator looks at in a JSON value: `exists` and `missing` at whatever is there, others at this type."""
+    return raw if operator in PRESENCE else read(kind, raw)
 
 
 def number(raw: Any) -> Fraction | None:
@@ -66,8 +71,8 @@ def type_of(value: Any) -> AttributeType:
     return AttributeType.TEXT if isinstance(first, str) else AttributeType.NUMBER
 
 
-def holds(operator: Operator, found: Typed | None, value: Any, kind: AttributeType, moment: Moment) -> bool:
-    """Whether a comparison holds of the value found. `kind` is the type of both; `value` is as the clause has it."""
+def holds(operator: Operator, found: Any, value: Any, kind: AttributeType, moment: Moment) -> bool:
+    """Whether a comparison holds of the value found (see `looked_at`); `value` is as the clause has it."""
     positive = COMPLEMENTS.get(operator)
     if positive is not None:
         return not holds(positive, found, value, kind, moment)

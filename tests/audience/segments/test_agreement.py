@@ -1,6 +1,7 @@
 """The database and plain Python agree on every customer."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 import sqlalchemy as sa
@@ -17,6 +18,7 @@ from shared.contracts.clauses import AttributeClause, Not, TraitClause
 from tests.audience.segments.worlds import (
     AS_OF,
     CONSENTS,
+    KINDS,
     READ,
     World,
     contradicting,
@@ -63,6 +65,39 @@ def test_sql_means_exactly_the_customers_that_python_means_by_a_single_clause(ow
 def test_of_contradicting_statements_sql_and_python_follow_the_same(owner_engine, world):
     with stored(owner_engine, world.portraits) as connection:
         assert members(connection, world) == meant(world)
+
+
+def ordered(*values) -> list[SeenEvent]:
+    return [SeenEvent(str(n), "order", AS_OF - timedelta(days=1), Decimal(value)) for n, value in enumerate(values)]
+
+
+def viewed(seen) -> list[SeenEvent]:
+    return [SeenEvent("1", "view", AS_OF - timedelta(days=1), properties={"seen": seen})]
+
+
+MOST = 2**63 - 1
+AVERAGE = {"event": "order", "measure": "avg"}
+SEEN = {"event": "view", "where": {"seen": {"is": "exists"}}}
+
+
+@pytest.mark.parametrize(
+    ("clause", "events", "is_meant"),
+    [
+        (AVERAGE | {"is": "gt", "value": 5 * 10**18}, ordered(MOST, 1), False),
+        (AVERAGE | {"is": "gte", "value": 5 * 10**18}, ordered(MOST, MOST), True),
+        (AVERAGE | {"is": "in", "value": [2, MOST]}, ordered(MOST, MOST), True),
+        (SEEN, viewed("2024-01-01T01:00Z"), True),
+        (SEEN, viewed("2024-01-01 01:00:00Z"), True),
+        (SEEN, viewed("2024-01-01T01:00:00.123456789Z"), True),
+        (SEEN, viewed(7), True),
+        (SEEN, viewed(None), False),
+    ],
+)
+def test_sql_and_python_agree_on_large_numbers_and_on_what_a_property_holds(owner_engine, clause, events, is_meant):
+    portraits = {"segments-0": Portrait({}, {}, {}, events, [])}
+    world = World(read(clause), Catalogue(kinds=KINDS), portraits)
+    with stored(owner_engine, portraits) as connection:
+        assert members(connection, world) == meant(world) == ({"segments-0"} if is_meant else set())
 
 
 TICK = timedelta(microseconds=1)

@@ -156,6 +156,16 @@ CATALOGUE = Catalogue(ATTRIBUTES, KINDS, {}, CUTOFFS)
         ({"attribute": "joined", "is": "lt", "value": "2026-01-01"}, "/value", "an instant with a zone"),
         ({"trait": "clv", "is": "gte", "cutoff": "clv:top1"}, "/cutoff", "there is no cut-off clv:top1"),
         ({"trait": "mood", "is": "gte", "cutoff": "clv:top20"}, "/cutoff", "of another trait"),
+        (
+            {"attribute": "city", "is": "lt", "value": "a"},
+            "/is",
+            "lt compares a number, a date or an instant; city is text",
+        ),
+        (
+            {"attribute": "age", "is": "within_last", "value": 3},
+            "/is",
+            "compares a date or an instant; age is a number",
+        ),
         ({"trait": "clv", "is": "lt", "value": "a"}, "/is", "lt compares a number"),
         ({"trait": "clv", "is": "within_last", "value": 3}, "/is", "no time"),
         ({"event": "ordre"}, "/event", "there is no kind of event ordre"),
@@ -167,6 +177,10 @@ CATALOGUE = Catalogue(ATTRIBUTES, KINDS, {}, CUTOFFS)
             "only exist or be missing",
         ),
         ({"event": "order", "measure": "sum", "of": "category", "is": "gt", "value": 1}, "/of", "needs a number"),
+        *(
+            ({"event": "view", "measure": measure, "of": "seen", "is": "gte", "value": 1}, "/of", "only exist or be")
+            for measure in ("distinct", "first", "last")
+        ),
         ({"event": "order", "measure": "max", "of": "weight", "is": "gt", "value": 1}, "/of", "no property weight"),
         ({"event": "order", "measure": "count", "is": "exists"}, "/is", "always exists"),
         ({"event": "order", "measure": "count", "is": "gte", "value": "2"}, "/value", "must be a number"),

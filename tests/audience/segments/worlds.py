@@ -35,7 +35,9 @@ KINDS = {
     "view": {"category": AttributeType.TEXT, "page": AttributeType.TEXT, "seen": AttributeType.INSTANT},
 }
 CUTOFFS = {"clv:top20": Decimal("2.5"), "clv:top50": Decimal(1)}
-NUMBERS = st.sampled_from([-5, 0, 1, 2, 3, 2.5, 0.1, 0.2, 0.30000000000000004, 1e6, 12345678901234567890])
+NUMBERS = st.sampled_from(
+    [-5, 0, 1, 2, 3, 2.5, 0.1, 0.2, 0.30000000000000004, 1e6, 5 * 10**18, 2**63 - 1, 12345678901234567890]
+)
 TEXTS = st.sampled_from(["Lyon", "Porto", "ly", "'; drop table audience.customer; --", "🎈 ballon", "%_\\", "%", "é"])
 DATES = st.sampled_from(
     ["1984-02-29", "1990-03-15", "1990-03-20", "2026-03-14", "2026-03-15", "2026-03-16", "2026-03-08", "2026-02-13"]
@@ -45,6 +47,11 @@ EDGES = st.sampled_from([0, 1, 7, 30, 90, -1, 3.5]).flatmap(
 )
 INSTANTS = EDGES.map(lambda before: AS_OF - before)
 STORED = INSTANTS.map(lambda instant: instant.isoformat().replace("+00:00", "Z"))
+TIMES = st.sampled_from(  # as feedback takes them: whatever `datetime.fromisoformat` reads with a zone
+    ["2026-03-01T12:00:00Z", "2026-03-01T13:00:00+01:00", "2026-03-01 12:00Z", "20260301T120000.123456789Z"]
+)
+# A property of an event may hold what its kind did not declare when the event came.
+MISFITS = st.sampled_from([None, "", "Lyon", "7", 7, True, [], ["Lyon"], {"a": 1}])
 VALUES = {
     AttributeType.NUMBER: NUMBERS,
     AttributeType.TEXT: TEXTS,
@@ -68,6 +75,12 @@ def _some(types: dict[str, AttributeType]) -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries({}, optional={name: VALUES[kind] for name, kind in types.items()})
 
 
+def _properties(types: dict[str, AttributeType]) -> st.SearchStrategy[dict[str, Any]]:
+    told = VALUES | {AttributeType.INSTANT: TIMES}
+    drawn = {name: st.one_of(told[kind], told[kind], MISFITS) for name, kind in types.items()}
+    return st.fixed_dictionaries({}, optional=drawn)
+
+
 def _traits() -> st.SearchStrategy[dict[str, TraitValue]]:
     def trait(values: st.SearchStrategy[Any]) -> st.SearchStrategy[TraitValue]:
         return st.builds(TraitValue, values, st.sampled_from([AS_OF - timedelta(days=1), AS_OF, AS_OF + timedelta(1)]))
@@ -79,14 +92,15 @@ def _traits() -> st.SearchStrategy[dict[str, TraitValue]]:
 @st.composite
 def _event(draw: st.DrawFn) -> SeenEvent:
     kind = draw(st.sampled_from(sorted(KINDS)))
-    properties = draw(_some(KINDS[kind]))
+    properties = draw(_properties(KINDS[kind]))
+    category = properties.get("category")
     value = draw(st.one_of(st.none(), NUMBERS))
     return SeenEvent(
         event_id=draw(st.text("abc", min_size=1, max_size=3)),
         kind=kind,
         occurred_at=draw(INSTANTS),
         value=None if value is None else Decimal(str(value)),
-        category=properties.get("category"),
+        category=category if isinstance(category, str) else None,
         currency=draw(st.sampled_from([None, "EUR"])),
         campaign=draw(st.sampled_from([None, "spring"])),
         properties=properties,

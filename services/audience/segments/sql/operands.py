@@ -163,13 +163,17 @@ def _raw(kind: AttributeType, item: Any) -> Any:
 def _constant(operand: ColumnOperand, item: Any) -> Any:
     if operand.kind is not AttributeType.NUMBER:
         return _raw(operand.kind, item)
-    return _number(item) if operand.scale is None else _number(item) * operand.scale
+    return _number(item) if operand.scale is None else _numeric(item) * operand.scale
 
 
 def _number(value: Any) -> sa.BindParameter[Any]:
     """A bound number. A whole one stays whole, so that counts need not be turned into `numeric` to be compared."""
     if isinstance(value, int) and abs(value) < 2**63:
         return sa.bindparam(None, value, type_=sa.BigInteger())
+    return _numeric(value)
+
+
+def _numeric(value: Any) -> sa.BindParameter[Any]:
     return sa.bindparam(None, Decimal(str(value)), type_=sa.Numeric())
 
 
