@@ -38,12 +38,8 @@ def _held(value: Decimal) -> Decimal:
     return value
 
 
-Amount = Annotated[
-    Decimal,
-    Field(allow_inf_nan=False),
-    AfterValidator(_held),
-    PlainSerializer(lambda amount: format(amount, "f"), return_type=str, when_used="json"),
-]
+AsDigits = PlainSerializer(lambda amount: format(amount, "f"), return_type=str, when_used="json")
+Amount = Annotated[Decimal, Field(allow_inf_nan=False), AfterValidator(_held), AsDigits]
 
 
 DEEPEST = 32
@@ -111,11 +107,25 @@ class Event(Message):
     arm: Key | None = None
 
 
-class RecordedEvent(Event):
-    """An event as it is kept. `batch_id` is the arrival it came with."""
+class RecordedEvent(Message):
+    """An event as it is kept, with the arrival it came with (`batch_id`).
 
-    event_id: EventId
-    currency: str | None = None  # as it was taken, when any three letters were
+    What events may hold when they are sent does not bind what is kept: hashes are longer than the addresses they stand
+    for, and an earlier release may have taken what is refused today.
+    """
+
+    event_id: str
+    customer_id: str
+    kind: str
+    occurred_at: datetime
+    value: Annotated[Decimal, AsDigits] | None = None
+    currency: str | None = None
+    text: str | None = None
+    properties: dict[str, Any] | None = None
+    campaign: str | None = None
+    target_list: UUID | None = None
+    experiment: str | None = None
+    arm: str | None = None
     received_at: datetime
     batch_id: int
 

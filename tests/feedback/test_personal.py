@@ -86,6 +86,19 @@ def test_words_are_kept_without_the_addresses_in_them(feedback: httpx.Client, ev
     assert feedback.post("/v1/events", json=sent).json()["duplicates"] == 1
 
 
+def test_events_that_hashing_made_longer_than_may_be_sent_are_read_back(
+    feedback: httpx.Client, event: Make, unique: str
+) -> None:
+    words = f"{'x' * 19_993} a@b.cc"
+    addresses = (unique + "," + "a@b.cc," * 28)[:200]
+    sent = event(kind="message", value=..., text=words, event_id=addresses)
+    assert feedback.post("/v1/events", json=sent).json()["accepted"] == 1
+    assert len(kept(feedback, sent["customer_id"])["event_id"]) > 200
+    for asked in ({"limit": 5}, {"kind": "message", "limit": 5}):
+        newest = feedback.get("/v1/events", params=asked).json()["items"][0]
+        assert (newest["customer_id"], len(newest["text"]) > 20_000) == (sent["customer_id"], True)
+
+
 def test_an_unsubscribe_counts_whatever_stands_beside_it(feedback: httpx.Client, event: Make) -> None:
     sent = event(kind="unsubscribed", value=..., currency=..., properties={"email": "ada@example.com"})
     assert feedback.post("/v1/events", json=sent).json()["accepted"] == 1
