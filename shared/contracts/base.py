@@ -4,6 +4,7 @@ import math
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, NoReturn, TypeVar
+from uuid import UUID
 
 from pydantic import (
     AfterValidator,
@@ -18,12 +19,14 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from shared.contact_data import holds_contact_data
 from shared.contracts.currencies import CURRENCIES
 
 M = TypeVar("M", bound=BaseModel)
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+NO_ADDRESS = "must not hold an e-mail address or telephone number"
 
 
 class Message(BaseModel):
@@ -73,6 +76,20 @@ def _in_range(instant: datetime) -> datetime:
     return instant.astimezone(UTC)
 
 
+def _no_id(key: str) -> str:
+    try:
+        UUID(key)
+    except ValueError:
+        return key
+    raise ValueError("must not have the form of an id (UUID), for what has a key is found by its id, too")
+
+
+def _no_address(text: str) -> str:
+    if holds_contact_data(text):
+        raise ValueError(NO_ADDRESS)
+    return text
+
+
 def _storable(value: Any) -> Any:
     """JSON as Postgres can hold it: no NaN, no infinity, no NUL; anything else stays as it is."""
     if isinstance(value, str):
@@ -91,7 +108,10 @@ def _storable(value: Any) -> Any:
 Text = Annotated[str, AfterValidator(_without_nul)]
 CustomerId = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_without_nul)]
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$")]
+NewKey = Annotated[Key, AfterValidator(_no_id)]
+"""The key of what is to be made and can be looked up by key or id. What is stored may have another."""
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_without_nul)]
+WithoutAddress = AfterValidator(_no_address)
 Written = BeforeValidator(_written)
 Instant = Annotated[AwareDatetime, AfterValidator(_in_range), Written]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$"), AfterValidator(_currency)]

@@ -6,13 +6,13 @@ and `policies` (whom to contact next time).
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 from uuid import UUID
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from shared.contracts.base import Instant, JsonValue, Key, Message, Money, Name, Text
+from shared.contracts.base import Instant, JsonValue, Key, Message, Money, Name, NewKey, Text, WithoutAddress
 
 
 class State(StrEnum):
@@ -119,15 +119,8 @@ class ExperimentMetrics(Message):
         return [FrozenMetric(key=key, version=versions[key], role=role, margin=margin) for key, role, margin in roles]
 
 
-class NewExperiment(Message):
-    """An experiment to be drafted.
-
-    Exactly one arm is the control; weights sum to one. With a `target_list_id` the population is that frozen list.
-    Without one it is what an external load brings, or who comes by online. `method` defaults to `group_sequential`
-    for a list, else to `confidence_sequence`, which needs a `planned_size` (customers, all arms together). `seed`
-    decides the split and is drawn at random where it is not given. Give one only to repeat a draw: two experiments of
-    one seed give their arms to the same customers.
-    """
+class Design(Message):
+    """What an experiment is to be, as it was told and is stored."""
 
     key: Key
     name: Text | None = Field(default=None, max_length=200)
@@ -154,7 +147,7 @@ class NewExperiment(Message):
         return arms
 
     @model_validator(mode="after")
-    def _method_fits(self) -> "NewExperiment":
+    def _method_fits(self) -> Self:
         if self.split is Split.EXACT and self.target_list_id is None:
             raise ValueError("an exact split needs a `target_list_id`")
         if self.chosen_method() is Method.CONFIDENCE_SEQUENCE and self.planned_size is None:
@@ -166,6 +159,22 @@ class NewExperiment(Message):
     def chosen_method(self) -> Method:
         listed = self.target_list_id is not None
         return self.method or (Method.GROUP_SEQUENTIAL if listed else Method.CONFIDENCE_SEQUENCE)
+
+
+class NewExperiment(Design):
+    """An experiment to be drafted.
+
+    Exactly one arm is the control; weights sum to one. With a `target_list_id` the population is that frozen list.
+    Without one it is what an external load brings, or who comes by online. `method` defaults to `group_sequential`
+    for a list, else to `confidence_sequence`, which needs a `planned_size` (customers, all arms together). `seed`
+    decides the split and is drawn at random where it is not given. Give one only to repeat a draw: two experiments of
+    one seed give their arms to the same customers.
+    """
+
+    key: NewKey
+    name: Annotated[Text, WithoutAddress] | None = Field(default=None, max_length=200)
+    hypothesis: Annotated[Text, WithoutAddress] = Field(min_length=1, max_length=4000)
+    seed: Annotated[Name, WithoutAddress] | None = None
 
 
 class Experiment(Message):

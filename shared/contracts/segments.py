@@ -8,15 +8,15 @@ from uuid import UUID
 from pydantic import ConfigDict, Field, StringConstraints
 
 from shared.contracts.audience import AttributeName
-from shared.contracts.base import CustomerId, Instant, JsonValue, Key, Message, Name, Text
+from shared.contracts.base import CustomerId, Instant, JsonValue, Key, Message, Name, NewKey, Text, WithoutAddress
 from shared.contracts.clauses import Definition
 
 
 class NewSegment(Message):
     """A segment: a rule that says who is meant."""
 
-    key: Key
-    name: Name | None = None
+    key: NewKey
+    name: Annotated[Name, WithoutAddress] | None = None
     definition: Definition
 
 
@@ -40,8 +40,8 @@ class Revision(Message):
     """A new version of a segment. With `based_on`, refused (409) when another version has come in between."""
 
     definition: Definition
-    name: Name | None = None
-    note: Annotated[Text, StringConstraints(max_length=1000)] | None = None
+    name: Annotated[Name, WithoutAddress] | None = None
+    note: Annotated[Text, StringConstraints(max_length=1000), WithoutAddress] | None = None
     evidence: Evidence | None = None
     based_on: int | None = Field(default=None, ge=1)
 

@@ -8,7 +8,19 @@ from uuid import UUID
 from pydantic import Field, StringConstraints, model_validator
 
 from shared.contracts.audience import AttributeName
-from shared.contracts.base import Currency, Instant, JsonValue, Key, Message, Money, Name, Text, refuse_at
+from shared.contracts.base import (
+    Currency,
+    Instant,
+    JsonValue,
+    Key,
+    Message,
+    Money,
+    Name,
+    NewKey,
+    Text,
+    WithoutAddress,
+    refuse_at,
+)
 from shared.contracts.scopes import Channel, Purpose
 
 
@@ -33,7 +45,10 @@ class CampaignContent(Message):
 
 
 class NewCampaign(CampaignContent):
+    key: NewKey
+    name: Annotated[Name, WithoutAddress]
     channel: Channel
+    owner: Annotated[Text, WithoutAddress] | None = Field(default=None, max_length=200)
 
 
 class Campaign(CampaignContent):
@@ -78,7 +93,7 @@ class NewTargetList(Message):
     combinations the holdout is drawn evenly. With `dry_run` nothing is stored.
     """
 
-    name: Name
+    name: Annotated[Name, WithoutAddress]
     segment_id: Annotated[Text, StringConstraints(min_length=1, max_length=100)]
     campaign: Key | None = None
     brand: Key | None = None
@@ -89,7 +104,7 @@ class NewTargetList(Message):
     strata: list[Reference] = Field(default_factory=list, max_length=5)
     holdout_share: float = Field(default=0.0, ge=0, lt=1)
     max_contacts: MaxContacts | None = None
-    seed: Name | None = None
+    seed: Annotated[Name, WithoutAddress] | None = None
     as_of: Instant | None = None
     valid_hours: int = Field(default=72, ge=1, le=8760)
     dry_run: bool = False

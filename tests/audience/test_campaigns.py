@@ -1,6 +1,7 @@
 """Campaigns: what lists, experiments and events refer to."""
 
 import pytest
+import sqlalchemy as sa
 
 SPRING = {"name": "Spring sale", "channel": "email", "purpose": "marketing"}
 
@@ -23,6 +24,16 @@ def test_a_campaign_is_created_found_by_key_and_id_and_listed(audience, unique):
     assert keys == sorted(keys)
 
 
+def test_an_id_means_what_has_it_also_where_an_older_release_took_it_as_a_key(audience, unique, owner_engine):
+    made = audience.post("/v1/campaigns", json={**SPRING, "key": unique}).json()
+    other = audience.post("/v1/campaigns", json={**SPRING, "key": f"{unique}-2"}).json()
+    with owner_engine.begin() as connection:
+        change = sa.text("update audience.campaign set key = :key where id = :id")
+        connection.execute(change, {"key": made["id"], "id": other["id"]})
+    assert audience.get(f"/v1/campaigns/{made['id']}").json() == made
+    assert audience.get(f"/v1/campaigns/{other['id']}").json() == other | {"key": made["id"]}
+
+
 def test_a_key_is_taken_once(audience, unique):
     assert audience.post("/v1/campaigns", json={**SPRING, "key": unique}).status_code == 201
     assert audience.post("/v1/campaigns", json={**SPRING, "key": unique}).status_code == 409
@@ -40,7 +51,11 @@ def test_repeated_with_its_idempotency_key_it_is_the_same_campaign(audience, uni
     [
         ({"key": "with space"}, "/key"),
         ({"key": "'; drop table"}, "/key"),
+        ({"key": "01958f3e-8f6a-7cc1-b1a4-6a2f6f3c9f10"}, "/key"),
+        ({"key": "01958f3e8f6a7cc1b1a46a2f6f3c9f10"}, "/key"),
         ({"name": ""}, "/name"),
+        ({"name": "for ada@example.com"}, "/name"),
+        ({"owner": "ada@example.com"}, "/owner"),
         ({"purpose": "fun"}, "/purpose"),
         ({"budget": "-1", "currency": "EUR"}, "/budget"),
         ({"budget": "NaN", "currency": "EUR"}, "/budget"),

@@ -73,6 +73,7 @@ def test_a_list_of_nobody_is_refused_and_its_name_stays_free(audience, crowd, lo
         ({"channel": "e mail"}, "/channel"),
         ({"name": ""}, "/name"),
         ({"name": "a\x00b"}, "/name"),
+        ({"name": "for ada@example.com"}, "/name"),
         ({"limit": 0}, "/limit"),
         ({"limit": 2**70}, "/limit"),
         ({"holdout_share": 1}, "/holdout_share"),

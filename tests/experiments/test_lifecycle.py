@@ -120,6 +120,8 @@ def test_another_seed_is_another_design(experiments, experiment):
         ({"seed": "a\0b"}, "/seed"),
         ({"key": "no spaces"}, "/key"),
         ({"key": "x" * 101}, "/key"),
+        ({"key": "01958f3e-8f6a-7cc1-b1a4-6a2f6f3c9f10"}, "/key"),
+        ({"name": "for ada@example.com"}, "/name"),
         ({"hypothesis": ""}, "/hypothesis"),
         ({"hypothesis": "a\x00b"}, "/hypothesis"),
         ({"planned_size": None}, "/planned_size"),

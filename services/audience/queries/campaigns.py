@@ -24,7 +24,8 @@ def insert(db: Db, campaign_id: UUID, new: NewCampaign, now: datetime) -> bool:
 def campaign(db: Db, reference: str) -> Campaign:
     """By key or id. Raises `NotFound`."""
     by_id = sa.cast(col(CampaignRow.id), sa.Text) == reference
-    row = db.exec(select(CampaignRow).where(or_(CampaignRow.key == reference, by_id)).limit(1)).one_or_none()
+    query = select(CampaignRow).where(or_(CampaignRow.key == reference, by_id)).order_by(by_id.desc()).limit(1)
+    row = db.exec(query).one_or_none()
     if row is None:
         raise NotFound("There is no such campaign.")
     return Campaign.model_validate(row.model_dump())

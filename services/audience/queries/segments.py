@@ -44,7 +44,8 @@ REVISE = sa.text("""
 COLUMNS = """s.id, s.key, s.name, s.version, v.definition, s.created_at, s.revised_at
       from audience.segment as s
       join audience.segment_version as v on v.segment_id = s.id and v.version = s.version"""
-ONE = sa.text(f"select {COLUMNS} where s.key = :reference or s.id = :id")
+# An older release took keys in the form of an id: the id wins.
+ONE = sa.text(f"select {COLUMNS} where s.key = :reference or s.id = :id order by s.key = :reference limit 1")
 MANY = sa.text(f"select {COLUMNS} where s.key = any(:references) or s.id = any(:ids)")
 PAGE = sa.text(f"""
     select {COLUMNS}

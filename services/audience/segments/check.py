@@ -7,7 +7,9 @@ from services.audience.segments.catalogue import EVENT_FIELDS, Catalogue, referr
 from services.audience.segments.measures import OF_NUMBERS, ZERO_WITHOUT_EVENTS, comparison, measure_type
 from services.audience.segments.tree import walk
 from services.audience.segments.values import read, type_of
+from shared.contact_data import holds_contact_data
 from shared.contracts.audience import AttributeType
+from shared.contracts.base import NO_ADDRESS
 from shared.contracts.clauses import AttributeClause, Clause, ConsentClause, EventClause, TraitClause
 from shared.contracts.comparisons import OF_TEXT, OF_TIME, ORDERING, PRESENCE, Operator
 from shared.contracts.scopes import CHANNELS, PURPOSES
@@ -38,10 +40,24 @@ def check(definition: Clause, catalogue: Catalogue, own: str | None = None) -> N
     `own` is the key of the segment it is for. Raises `Invalid` with one error for each clause that is wrong, at most
     100; their pointers are into a body that holds the definition as `definition`.
     """
-    found = problems(definition, catalogue) or _of_references(definition, catalogue, own)
+    found = _addresses(definition) or problems(definition, catalogue) or _of_references(definition, catalogue, own)
     if found:
         pointed = [FieldError(f"/definition{one.pointer}", one.detail) for one in found[:100]]
         raise Invalid("The definition does not fit the catalogue.", pointed)
+
+
+def _addresses(definition: Clause) -> list[FieldError]:
+    """Where a definition holds an address of somebody: it would be kept in words, and with every list."""
+    told = definition.model_dump(mode="json", by_alias=True)
+    return [FieldError(place, NO_ADDRESS) for place, text in _texts(told, "") if holds_contact_data(text)]
+
+
+def _texts(value: Any, place: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield place, value
+    elif isinstance(value, list | dict):
+        for name, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _texts(item, f"{place}/{name}")
 
 
 def check_still(definition: Clause, catalogue: Catalogue) -> None:

@@ -41,7 +41,7 @@ def create(db: Db, new: NewExperiment) -> Experiment:
     new = lifecycle.normalised(new)
     _check_metrics(db, new)
     stored = queries.insert(db, new_id(), new, new.seed or secrets.token_hex(8), datetime.now(UTC))
-    if not stored and queries.definition(db, new.key) != new:
+    if not stored and queries.definition(db, new.key).model_dump() != new.model_dump():
         raise ExperimentExists(f"The experiment {new.key} exists with another design.")
     return queries.experiment(db, new.key)
 

@@ -10,7 +10,7 @@ from sqlmodel import col, select
 
 from services.experiments.queries.metrics import metric_of
 from services.experiments.tables import ExperimentRow, MetricRow
-from shared.contracts.experiments import Experiment, FrozenMetric, NewExperiment, State
+from shared.contracts.experiments import Design, Experiment, FrozenMetric, NewExperiment, State
 from shared.contracts.metrics import Metric
 from shared.db import Db
 from shared.errors import NotFound
@@ -125,14 +125,14 @@ def in_state(db: Db, state: State) -> list[Experiment]:
     return _experiments(db, db.exec(query).all())
 
 
-def definition(db: Db, reference: str) -> NewExperiment:
+def definition(db: Db, reference: str) -> Design:
     """The design as it was given. Raises `NotFound`."""
-    return NewExperiment.model_validate(_row(db, reference).definition)
+    return Design.model_validate(_row(db, reference).definition)
 
 
 def _row(db: Db, reference: str, lock: bool = False) -> ExperimentRow:
     named = sa.or_(col(ExperimentRow.key) == reference, col(ExperimentRow.id) == _uuid(reference))
-    query = select(ExperimentRow).where(named)
+    query = select(ExperimentRow).where(named).order_by((col(ExperimentRow.key) == reference).asc())
     row = db.exec(query.with_for_update() if lock else query, execution_options={"populate_existing": True}).first()
     if row is None:
         raise NotFound(f"There is no experiment {reference}.")
@@ -199,7 +199,7 @@ def _experiments(db: Db, rows: Sequence[ExperimentRow]) -> list[Experiment]:
     for row in db.execute(MEASURED, {"ids": [row.id for row in rows]}):
         found = FrozenMetric(key=row.key, version=row.version, role=row.role, margin=row.allowance)
         frozen.setdefault(row.experiment_id, []).append(found)
-    designs = [NewExperiment.model_validate(row.definition) for row in rows]
+    designs = [Design.model_validate(row.definition) for row in rows]
     drafted = {
         key for row, design in zip(rows, designs, strict=True) if row.id not in frozen for key in design.metrics.names()
     }
@@ -210,7 +210,7 @@ def _experiments(db: Db, rows: Sequence[ExperimentRow]) -> list[Experiment]:
     ]
 
 
-def _experiment(row: ExperimentRow, design: NewExperiment, measured: list[FrozenMetric]) -> Experiment:
-    given = {name: getattr(design, name) for name in NewExperiment.model_fields if name != "key"}
+def _experiment(row: ExperimentRow, design: Design, measured: list[FrozenMetric]) -> Experiment:
+    given = {name: getattr(design, name) for name in Design.model_fields if name != "key"}
     stored = {name: getattr(row, name) for name in ExperimentRow.model_fields if name != "definition"}
     return Experiment.model_validate({**given, **stored, "measured": measured})

@@ -66,6 +66,7 @@ def among(unique):
     return lambda *clauses: {"all": [{"attribute": "surname", "is": "eq", "value": unique}, *clauses]}
 
 
+LYON = {"attribute": "city", "is": "eq", "value": "Lyon"}
 JACKETS = {
     "event": "order",
     "where": {"category": {"is": "eq", "value": "jackets"}},
@@ -95,6 +96,39 @@ def test_a_segment_is_found_by_key_and_id_and_says_what_it_means(audience, made)
         assert audience.get(f"/v1/segments/{reference}").json() == segment
     assert audience.get("/v1/segments/nobody-made-this").status_code == 404
     assert audience.get("/v1/segments/'; drop table audience.segment; --").status_code == 404
+
+
+def test_an_id_means_what_has_it_and_no_key_may_look_like_one(audience, made, unique, owner_engine):
+    segment, other = made("a", LYON), made("b", LYON)
+    answer = audience.post("/v1/segments", json={"key": segment["id"], "definition": LYON})
+    assert [error["pointer"] for error in answer.json()["errors"]] == ["/key"]
+    with owner_engine.begin() as connection:  # as an older release took it
+        change = sa.text("update audience.segment set key = :key where id = :id")
+        connection.execute(change, {"key": segment["id"], "id": other["id"]})
+    assert audience.get(f"/v1/segments/{segment['id']}").json()["key"] == segment["key"]
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"name": "for ada.lovelace@example.com"}, "/name"),
+        (
+            {"definition": {"all": [{"attribute": "city", "is": "in", "value": ["Lyon", "ada.lovelace@example.com"]}]}},
+            "/definition/all/0/value/1",
+        ),
+        (
+            {"definition": {**JACKETS, "where": {"category": {"is": "eq", "value": "+33 6 12 34 56 78"}}}},
+            "/definition/where/category/value",
+        ),
+    ],
+)
+def test_an_address_in_a_segment_is_refused_at_its_place_and_kept_nowhere(
+    audience, catalogue, unique, change, pointer, everything_stored
+):
+    answer = audience.post("/v1/segments", json={"key": unique, "definition": LYON} | change)
+    assert answer.status_code == 422
+    assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
+    assert not any(address in answer.text + everything_stored() for address in ("lovelace", "12 34 56 78"))
 
 
 def test_segments_are_listed_page_by_page_and_a_cursor_serves_its_own_query_only(audience, made):
