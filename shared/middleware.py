@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import structlog
 from starlette.requests import Request
@@ -49,8 +50,8 @@ class Observed:
             await send(message)
 
         try:
-            if _holds_nul(scope):
-                answer = problem(Request(scope), 422, "invalid", "The address contains the character NUL.")
+            if fault := _fault_of_address(scope):
+                answer = problem(Request(scope), 422, "invalid", f"The address {fault}.")
                 await answer(scope, receive, observe)
             else:
                 await self._app(scope, receive, observe)
@@ -85,5 +86,11 @@ def _request_id(scope: Scope) -> str:
     return f"{_ids.getrandbits(128):032x}"
 
 
-def _holds_nul(scope: Scope) -> bool:
-    return "\x00" in scope["path"] or b"%00" in scope.get("query_string", b"")
+def _fault_of_address(scope: Scope) -> str | None:
+    """Why an address cannot be read. What is no UTF-8 is never replaced: it would make one customer of two."""
+    said = unquote_to_bytes(scope.get("raw_path", b"") + b"?" + scope.get("query_string", b""))
+    try:
+        said.decode()
+    except UnicodeDecodeError:
+        return "is not UTF-8"
+    return "contains the character NUL" if b"\x00" in said else None

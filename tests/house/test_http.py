@@ -69,3 +69,12 @@ def test_no_operation_takes_a_query_parameter_it_does_not_know(request: pytest.F
             answer = client.request(method, path.replace("{", "").replace("}", ""), params={"dimension": "country"})
             assert answer.status_code == 422, f"{method} {path}"
             assert "#query/dimension" in {error["pointer"] for error in answer.json()["errors"]}, f"{method} {path}"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("address", ["/healthz/%ff", "/healthz?of=%C3", "/healthz?%ff=a"])
+def test_an_address_that_is_not_utf8_is_refused_and_never_taken_for_another(
+    request: pytest.FixtureRequest, service: str, address: str
+) -> None:
+    answer = request.getfixturevalue(service).get(address)
+    assert (answer.status_code, answer.json()["detail"]) == (422, "The address is not UTF-8.")

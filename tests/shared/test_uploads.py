@@ -73,3 +73,32 @@ def test_slow_uploads_leave_all_other_calls_alone(
             assert client.get(path, timeout=5).status_code == 200
         assert {ended(sender) // 100 for sender in senders} == {2}
     assert client.post(places[name], content=line, headers={"Content-Type": NDJSON}).is_success
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 1000], ids=["byte by byte", "two by two", "at once"])
+def test_a_byte_order_mark_costs_no_row_at_any_door(
+    audience: httpx.Client,
+    experiments: httpx.Client,
+    feedback: httpx.Client,
+    places: dict[str, str],
+    unique: str,
+    pieces: int,
+) -> None:
+    customer = {"customer_id": unique}
+    assigned = {**customer, "arm": "mail", "assigned_at": "2026-03-02T09:00:00Z"}
+    event = {**customer, "event_id": "1", "kind": "view", "occurred_at": "2026-03-02T09:00:00Z"}
+
+    def taken(client: httpx.Client, path: str, told: object, kind: str) -> dict[str, object]:
+        body = b"\xef\xbb\xbf" + json.dumps(told).encode()
+        content = (body[at : at + pieces] for at in range(0, len(body), pieces))
+        answer = client.post(path, content=content, headers={"Content-Type": kind})
+        assert answer.is_success, answer.text
+        return dict(answer.json())
+
+    assert taken(audience, places["audience"], customer, NDJSON)["accepted"] == 1
+    assert taken(audience, places["audience"], [customer], "application/json")["accepted"] == 1
+    assert taken(experiments, places["experiments"], assigned, NDJSON)["assigned"] == 1
+    assert taken(feedback, places["feedback"], event, NDJSON)["accepted"] == 1
+    assert taken(feedback, places["feedback"], [event], "application/json")["duplicates"] == 1
+    assert taken(feedback, places["feedback"], event, "application/json")["duplicates"] == 1
+    assert taken(experiments, "/v1/assign", customer, "application/json")["customer_id"] == unique

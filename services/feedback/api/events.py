@@ -128,7 +128,7 @@ async def _body(request: Request) -> bytes:
                 raise TooLarge(f"The body is larger than {bodies.JSON_LIMIT} bytes; send NDJSON or CSV.")
     except ClientDisconnect as error:
         raise Unreadable("The body broke off.") from error
-    return bytes(body)
+    return bytes(body).removeprefix(bodies.MARK)
 
 
 def _lines(request: Request) -> Iterator[Parsed]:
