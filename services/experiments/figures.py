@@ -29,7 +29,10 @@ class Cohort(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """What those customers of a cohort have who have an outcome, capped; `total` and `largest` are uncapped."""
+    """What those customers of a cohort have who have an outcome, capped; `total` and `largest` are uncapped.
+
+    `other_currency`: their responses whose money is not counted, which so many of the `customers` are `lacking`.
+    """
 
     metric_id: UUID
     arm: str
@@ -42,6 +45,8 @@ class Sums(NamedTuple):
     total: float
     largest: float
     other_currency: int
+    customers: int
+    lacking: int
 
 
 class Balance(NamedTuple):

@@ -173,16 +173,38 @@ def _currencies(vitals: Vitals) -> list[HealthCheck]:
     money = [metric for metric in vitals.metrics if metric.currency is not None]
     if not money:
         return []
-    left_out = sum(row.other_currency for row in vitals.sums)
+    worst = max((_uncounted(vitals, metric) for metric in money), key=lambda each: each.share)
     return [
         HealthCheck(
             check="currency",
-            status=FAILED if left_out else OK,
-            figure=float(left_out),
-            detail=f"{left_out:,} responses with money in another currency, or in none, are not counted.",
-            advice="Send amounts in the metric's currency." if left_out else "Nothing to do.",
+            status=OK if not worst.responses else WARNING if worst.share < FEW else FAILED,
+            figure=worst.share,
+            detail=f"{worst.responses:,} responses with money in another currency, or in none, are not counted by "
+            f"{worst.metric}: {worst.share:.1%} of the customers who responded sent them."
+            if worst.responses
+            else "All money is in the currency of the metrics.",
+            advice="Send amounts in the metric's currency." if worst.responses else "Nothing to do.",
         )
     ]
+
+
+class _Uncounted(NamedTuple):
+    """Responses that a metric leaves out for their currency, and the share of its responding customers who sent them.
+
+    Metrics may count the same response, so they are never added up.
+    """
+
+    metric: str
+    responses: int
+    share: float
+
+
+def _uncounted(vitals: Vitals, metric: Metric) -> _Uncounted:
+    rows = [row for row in vitals.sums if row.metric_id == metric.id]
+    customers = sum(row.customers for row in rows)
+    return _Uncounted(
+        metric.key, sum(row.other_currency for row in rows), sum(row.lacking for row in rows) / max(1, customers)
+    )
 
 
 def _largest_customer(vitals: Vitals) -> list[HealthCheck]:

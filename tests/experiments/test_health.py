@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from services.experiments.actions.results import BALANCED_OVER
-from tests.experiments.conftest import T0, created
+from tests.experiments.conftest import T0, created, spread
 
 ASSIGNED = sa.text("""
     insert into experiments.assignment
@@ -49,6 +49,24 @@ def test_an_arm_of_whom_nothing_is_known_is_warned_of(balance):
     found = balance({"mail": 30, "nobody": None})
     assert (found["status"], found["figure"]) == ("warning", None)
     assert "nobody" in found["detail"]
+
+
+@pytest.mark.parametrize(("foreign", "status"), [(0, "ok"), (1, "warning"), (2, "failed")])
+def test_money_that_is_not_counted_is_told_once_however_many_metrics_leave_it_out(
+    experiments, experiment, metric, split, respond, work, unique, foreign, status
+):
+    profit, value = metric("profit", kind="profit", currency="EUR", margin=0.5), metric("value", kind="revenue")
+    revenue = metric("revenue", kind="revenue", currency="EUR")
+    key = experiment(metrics={"primary": revenue, "secondary": [profit, value]})["key"]
+    arms = spread(unique, 150)
+    split(key, arms)
+    respond(*((customer, 1, {"currency": "USD" if n < foreign else "EUR"}) for n, customer in enumerate(arms)))
+    respond(*((customer, 2, {"currency": "USD"}) for customer in list(arms)[:foreign]))
+    work("experiments")
+    health = experiments.get(f"/v1/experiments/{key}/results").json()["health"]
+    found = next(each for each in health if each["check"] == "currency")
+    assert (found["status"], found["figure"]) == (status, pytest.approx(foreign / 150))
+    assert not foreign or found["detail"].startswith(f"{2 * foreign} responses")
 
 
 @pytest.mark.parametrize(("days", "status"), [(0.5, None), (40, "warning")])

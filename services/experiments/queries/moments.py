@@ -30,7 +30,8 @@ SUMS = """
            avg(y.value) filter (where y.value <> 0) as mean,
            var_samp(y.value) filter (where y.value <> 0) as variance,
            avg(y.value * y.value * y.value) filter (where y.value <> 0) as mean_cube,
-           sum(y.uncapped) as total, max(abs(y.uncapped)) as largest, sum(y.other_currency) as other_currency
+           sum(y.uncapped) as total, max(abs(y.uncapped)) as largest, sum(y.other_currency) as other_currency,
+           count(*) as customers, count(*) filter (where y.other_currency > 0) as lacking
       from (select c.metric_id, c.arm, c.stratum, cast(c.t0 at time zone 'UTC' as date) as day,
                    {capped} as value, c.value as uncapped, c.other_currency
               from counted as c
