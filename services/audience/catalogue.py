@@ -28,13 +28,22 @@ def check_of(definition: NewAttribute) -> Check:
     if isinstance(allowed, AllowedRange):
         return _within(of_type, allowed)
     if allowed is not None:
-        return _among(of_type, [_kept(of_type, value) for value in allowed])
+        return _among(of_type, [of_type(value) for value in allowed])
     return of_type
 
 
 def checks_of(definitions: Mapping[str, NewAttribute]) -> dict[str, Check]:
     """The checks of a whole catalogue, by attribute."""
     return {name: check_of(definition) for name, definition in definitions.items()}
+
+
+def with_kept_constant(definition: NewAttribute) -> NewAttribute:
+    """A definition without `problems`, with the constant that fills gaps in the form in which values are kept."""
+    supplement = definition.supplement
+    if supplement is None or supplement.value is None:
+        return definition
+    kept = supplement.model_copy(update={"value": check_of(definition)(supplement.value)})
+    return definition.model_copy(update={"supplement": kept})
 
 
 def problems(definition: NewAttribute) -> list[FieldError]:
@@ -65,11 +74,8 @@ def _problems_of_allowed(definition: NewAttribute) -> list[FieldError]:
     return found
 
 
-def _kept(of_type: Check, value: Scalar) -> Scalar:
-    return of_type(value)
-
-
-def _number(value: object) -> Scalar:
+def number(value: object) -> Scalar:
+    """A number that every reader takes for the same: whole ones up to 2^53, others finite. Else raises ValueError."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("must be a number")
     if isinstance(value, float) and not math.isfinite(value):
@@ -149,18 +155,25 @@ def _among(of_type: Check, allowed: list[Scalar]) -> Check:
 def _within(of_type: Check, bounds: AllowedRange) -> Check:
     low = -math.inf if bounds.minimum is None else bounds.minimum
     high = math.inf if bounds.maximum is None else bounds.maximum
+    told = f"must {_bounds(low, high)}"
 
     def check(value: object) -> Scalar:
         kept = of_type(value)
         if not isinstance(kept, int | float) or not low <= kept <= high:
-            raise ValueError(f"must lie between {low:g} and {high:g}")
+            raise ValueError(told)
         return kept
 
     return check
 
 
+def _bounds(low: float, high: float) -> str:
+    if low == -math.inf:
+        return f"be at most {high:.15g}"
+    return f"be at least {low:.15g}" if high == math.inf else f"lie between {low:.15g} and {high:.15g}"
+
+
 _TYPES: dict[AttributeType, Check] = {
-    AttributeType.NUMBER: _number,
+    AttributeType.NUMBER: number,
     AttributeType.TEXT: _text,
     AttributeType.BOOLEAN: _boolean,
     AttributeType.DATE: _date,

@@ -3,7 +3,9 @@
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -11,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.audience import catalogue as rules
-from services.audience.actions import attributes
+from services.audience.actions import attributes, imports
+from services.audience.actions.reading import Value
+from services.audience.migrations import versions
 from services.audience.queries import attributes as queries
 from services.audience.supplement import fill_value, suits
 from shared.contracts.audience import AttributeType, NewAttribute, Supplement
@@ -60,6 +64,76 @@ def test_a_type_stays_while_customers_have_values(audience, load, unique):
     assert declared(audience, name, type="number").status_code == 409
     load([{"customer_id": unique, "attributes": {name: None}}])
     assert declared(audience, name, type="number").status_code == 200
+
+
+def test_a_type_stays_while_gaps_are_filled_with_values_of_it(audience, load, work, unique):
+    name = f"a_{unique}"
+    declared(audience, name, type="text", supplement={"method": "constant", "value": "x"})
+    load([{"customer_id": unique}])
+    assert declared(audience, name, type="number").status_code == 409
+    declared(audience, name, type="text")
+    work("audience")
+    assert declared(audience, name, type="number").status_code == 200
+
+
+def test_loads_wait_for_no_count_of_how_many_customers_have_a_value(audience, unique, owner_engine):
+    name = f"a_{unique}"
+    declared(audience, name, type="text")
+    with ThreadPoolExecutor(1) as own, owner_engine.connect() as connection:
+        connection.exec_driver_sql("lock table audience.customer in access exclusive mode")  # no count gets through
+        changing = own.submit(declared, audience, name, type="text", description="new")
+        described = sa.text("select a.description from audience.attribute as a where a.name = :name")
+        deadline = time.monotonic() + 8
+        while True:
+            with owner_engine.connect() as another:
+                if another.execute(described, {"name": name}).scalar_one() == "new":
+                    break
+            assert time.monotonic() < deadline, "the change waits for the count"
+            time.sleep(0.05)
+        connection.rollback()
+        assert changing.result().status_code == 200
+
+
+OFFSET = "2024-01-01T01:00:00+01:00"
+
+
+def test_a_constant_is_kept_as_values_that_were_told_are(audience, load, unique, owner_engine):
+    name = f"a_{unique}"
+    constant = {"method": "constant", "value": OFFSET}
+    kept = {"method": "constant", "value": "2024-01-01T00:00:00Z"}
+    found = declared(audience, name, type="instant", supplement=constant).json()
+    assert (found["supplement"], found["fill_value"]) == (kept, kept["value"])
+    load([{"customer_id": unique}])
+    clause = {"attribute": name, "is": "eq", "value": OFFSET, "filled": True}
+    segment = audience.post("/v1/segments", json={"key": f"s-{unique}", "definition": clause}).json()
+    told = audience.get(f"/v1/segments/{segment['id']}/explain/{unique}").json()
+    members = audience.get(f"/v1/segments/{segment['id']}/members").json()["items"]
+    assert (told["member"], {"customer_id": unique} in members) == (True, True)
+    as_written = sa.text(
+        "update audience.attribute set supplement = jsonb_set(supplement, '{value}', to_jsonb(cast(:value as text))),"
+        " fill_value = to_jsonb(cast(:value as text)) where name = :name"
+    )
+    script = (Path(versions.__path__[0]) / "0008_kept_constants.sql").read_text()
+    for written, read in ((OFFSET, kept["value"]), ("2024-01-01t00:00:00.5z", "2024-01-01T00:00:00.500000Z")):
+        with owner_engine.begin() as connection:
+            connection.execute(as_written, {"value": written, "name": name})
+            connection.connection.driver_connection.execute(script)
+        found = audience.get(f"/v1/attributes/{name}").json()
+        assert (found["supplement"]["value"], found["fill_value"]) == (read, read)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "detail"),
+    [
+        ({"minimum": 18}, "must be at least 18"),
+        ({"maximum": -1.5}, "must be at most -1.5"),
+        ({"minimum": 1, "maximum": 10_000_000}, "must lie between 1 and 10000000"),
+    ],
+)
+def test_a_value_out_of_bounds_is_told_the_bounds_there_are(allowed, detail):
+    check = rules.check_of(NewAttribute(type=AttributeType.NUMBER, allowed=allowed))
+    with pytest.raises(ValueError, match=f"^{detail}$"):
+        check(0)
 
 
 @pytest.mark.parametrize(
@@ -157,6 +231,42 @@ def test_the_first_known_value_fills_the_gaps_that_waited_for_it(audience, load,
     audience.put(f"/v1/customers/{unique}-3", json={"attributes": {age: 7}})
     work("audience")
     assert audience.get(f"/v1/customers/{unique}-gap").json()["filled"][age] == 7
+
+
+@pytest.mark.parametrize(
+    ("told", "mean"), [([1.7e308, 1.7e308], 1.7e308), ([5e-324, 0, 0], None), ([2**53, 2**53 - 2], 2**53 - 1)]
+)
+def test_numbers_at_the_edge_of_what_there_is_keep_no_gap_from_being_filled(audience, load, unique, told, mean):
+    edge, tier = f"edge_{unique}", f"tier_{unique}"
+    declared(audience, edge, type="number", supplement={"method": "mean"})
+    declared(audience, tier, type="text", supplement={"method": "mode"})
+    load([{"customer_id": f"{unique}-{n}", "attributes": {edge: one}} for n, one in enumerate(told)])
+    report = load([{"customer_id": f"{unique}-gap"}, {"customer_id": f"{unique}-told", "attributes": {tier: "gold"}}])
+    assert (report["state"], report["supplemented"][tier]) == ("finished", 1)
+    found = audience.get(f"/v1/attributes/{edge}").json()["fill_value"]
+    assert (None if found is None else float(found)) == mean
+    declared(audience, edge, type="number")
+
+
+def test_a_load_whose_gaps_cannot_be_filled_now_is_no_failed_load(
+    audience, load, work, unique, owner_engine, audience_engine, settings
+):
+    @contextmanager
+    def impatient():
+        with transaction(audience_engine) as db:
+            db.execute(sa.text("set local lock_timeout = '50ms'"))
+            yield db
+
+    tier = f"tier_{unique}"
+    load([{"customer_id": f"{unique}-held"}])
+    declared(audience, tier, type="text", supplement={"method": "mode"})
+    with owner_engine.connect() as connection:
+        connection.execute(HOLD, {"id": f"{unique}-held"})
+        rows = [(1, Value({"customer_id": f"{unique}-told", "attributes": {tier: "gold"}}))]
+        report = imports.Load(impatient, settings.secret, "json").run(iter(rows))
+        assert (report.state, report.accepted) == ("finished", 1)
+    work("audience")
+    assert audience.get(f"/v1/customers/{unique}-held").json()["filled"][tier] == "gold"
 
 
 values = {

@@ -158,6 +158,8 @@ def test_of_each_trait_the_newest_stays_and_unknown_customers_become_known(audie
     ("change", "pointer"),
     [
         ({"traits": {}}, "/traits"),
+        ({"traits": {"churn": 10**400}}, "/traits/churn"),
+        ({"traits": {"likes": "shoes", "churn": -(2**53) - 1}}, "/traits/churn"),
         ({"traits": {"a b": 1}}, "/traits/a b"),
         ({"traits": {"a": [1]}}, "/traits/a"),
         ({"traits": {"a": "ada@example.com"}}, "/traits/a"),

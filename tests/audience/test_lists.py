@@ -165,6 +165,20 @@ def test_who_objects_to_profiling_is_ranked_last_and_has_no_features(audience, c
     assert (last["customer_id"], last["features"]) == (f"{unique}-19", {})
 
 
+def test_numbers_that_no_other_reader_could_hold_break_no_ranking(audience, crowd, unique, owner_engine):
+    store = sa.text("""
+        update audience.customer as c
+           set traits = jsonb_build_object('vast', jsonb_build_object(
+                   'value', cast(:value as numeric), 'computed_at', '2024-01-01T00:00:00+00:00', 'model', 'm'))
+         where c.customer_id = :customer
+    """)
+    with owner_engine.begin() as connection:
+        for number, value in (("07", "1e400"), ("05", "-1e400"), ("03", "1e-400")):
+            connection.execute(store, {"value": value, "customer": f"{unique}-{number}"})
+    found = members(audience, build(audience, crowd, unique, rank_by={"trait": "vast"}, limit=3))
+    assert [one["customer_id"][-2:] for one in found] == ["07", "03", "05"]
+
+
 def test_no_value_of_who_objects_to_profiling_makes_a_stratum(audience, crowd, load, unique):
     trait = {"traits": {"churn": 0.5}, "computed_at": "2024-01-01T00:00:00Z", "model": "m"}
     audience.post("/v1/traits", json=[trait | {"customer_id": f"{unique}-{i}"} for i in (17, 19)])

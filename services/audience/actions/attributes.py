@@ -1,5 +1,6 @@
 """The attribute catalogue: declare, change, and fill gaps."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from services.audience import catalogue as rules
@@ -9,6 +10,7 @@ from shared.contracts.audience import AttributeDefinition, AttributeDetail, NewA
 from shared.db import Begin, Db, be_patient
 from shared.errors import Conflict, Invalid
 from shared.jobs import enqueue
+from shared.telemetry import log
 
 SUPPLEMENT_JOB = "supplement"
 
@@ -19,10 +21,11 @@ class TypeInUse(Conflict):
     code = "attribute-type-in-use"
 
 
-def declare(db: Db, name: str, definition: NewAttribute) -> AttributeDetail:
+def declare(begin: Begin, name: str, definition: NewAttribute) -> AttributeDetail:
     """Declare an attribute, or change how it is described.
 
-    When the way of filling gaps changes, a job fills those of all customers.
+    When the way of filling gaps changes, a job fills those of all customers. How many have a value is counted after the
+    change is committed, because every load waits for the catalogue.
 
     Raises
     ------
@@ -33,30 +36,45 @@ def declare(db: Db, name: str, definition: NewAttribute) -> AttributeDetail:
     """
     if wrong := rules.problems(definition):
         raise Invalid("The definition contradicts itself.", wrong)
+    with begin() as db:
+        _declare(db, name, rules.with_kept_constant(definition))
+    with begin() as db:
+        return queries.detail(db, name)
+
+
+def _declare(db: Db, name: str, definition: NewAttribute) -> None:
     before = queries.lock(db, name)
     if before is not None and before.type != definition.type and queries.in_use(db, name):
-        raise TypeInUse(f"Customers have values of the type {before.type}.")
+        raise TypeInUse(
+            f"Customers have values of the type {before.type}, told or filled in. What is filled in is taken away by a "
+            "job once the attribute has no `supplement`."
+        )
     queries.upsert(db, name, definition, datetime.now(UTC))
     if (before.supplement if before else None) != definition.supplement:
         enqueue(db, SUPPLEMENT_JOB, {})
-    return queries.detail(db, name)
 
 
 def refresh_fill_values(begin: Begin) -> None:
     """Compute anew what every attribute's gaps are filled with.
 
     All is computed before the first of them is written, so that loads wait for the catalogue no longer than a commit.
+    What cannot be computed stays as it is, and costs the other attributes nothing.
     """
     with begin() as db:
         be_patient(db)
-        methods = {name: one.supplement.method for name, one in queries.catalogue(db).items() if one.supplement}
-        computed = [
-            (name, method, queries.statistic(db, name, method))
-            for name, method in methods.items()
-            if method != "constant"
-        ]
+        computed = list(_computed(db))
         for name, method, value in computed:
             queries.set_fill_value(db, name, method, value)
+
+
+def _computed(db: Db) -> Iterator[tuple[str, str, Scalar | None]]:
+    for name, one in queries.catalogue(db).items():
+        if one.supplement is None or one.supplement.method == "constant":
+            continue
+        try:
+            yield name, one.supplement.method, queries.statistic(db, name, one.supplement.method)
+        except queries.NoStatistic as error:
+            log.warning("statistic not computed", attribute=name, reason=str(error))
 
 
 def fill_values(catalogue: dict[str, AttributeDefinition]) -> dict[str, Scalar]:

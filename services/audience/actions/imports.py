@@ -14,6 +14,7 @@ from shared.contracts.audience import NewAttribute, QualityReport, Refusal
 from shared.db import Begin, Db, new_id
 from shared.errors import DomainError, FieldError
 from shared.hashing import keyed_hash
+from shared.jobs import enqueue
 from shared.telemetry import log
 
 MOST_REASONS = 100
@@ -62,9 +63,19 @@ class Load:
             with self._begin() as db:
                 changes |= self._write(db, chunk) or number > 1
         if changes:
-            attributes.fill_gaps(self._begin)
+            self._fill_gaps()
+
+    def _fill_gaps(self) -> None:
+        """The rows are committed by now: what keeps gaps from being filled is no failure of the load, a job does it."""
+        try:
+            with catalogue_queries.filling():
+                attributes.fill_gaps(self._begin)
             with self._begin() as db:
                 self._supplemented = loading.supplemented(db, self._id)
+        except catalogue_queries.NotFilled as error:
+            log.warning("gaps are left to a job", reason=str(error))
+            with self._begin() as db:
+                enqueue(db, attributes.SUPPLEMENT_JOB, {})
 
     def _write(self, db: Db, chunk: list[Numbered]) -> bool:
         """Screen and write one chunk. True when it is the first to bring values that gaps can be filled with."""

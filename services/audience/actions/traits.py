@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from services.audience import clock
 from services.audience.actions.reading import Line, Numbered, Row, in_chunks
-from services.audience.catalogue import LONGEST_TEXT
+from services.audience.catalogue import LONGEST_TEXT, number
 from services.audience.identity import holds_contact_data
 from services.audience.queries import traits as queries
 from shared.contracts.audience import TraitsPull, TraitsPulled, TraitsRefused, TraitsReport, TraitsRow
@@ -66,6 +66,12 @@ def _checked(read: Row, now: datetime) -> TraitsRow | FieldError:
             return FieldError(f"/{place}", f"must not be longer than {LONGEST_TEXT} characters")
         if holds_contact_data(text):
             return FieldError(f"/{place}", "must not hold an e-mail address or telephone number")
+    for name, value in row.traits.items():
+        if not isinstance(value, str | bool):
+            try:
+                number(value)
+            except ValueError as error:
+                return FieldError(f"/traits/{name}", str(error))
     return row
 
 

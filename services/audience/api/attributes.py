@@ -5,11 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Path
 
 from services.audience.actions import attributes as actions
+from services.audience.api.common import Begin
 from services.audience.queries import attributes as queries
 from shared.auth import requires
 from shared.bodies import StrictRoute
 from shared.contracts.audience import AttributeDefinition, AttributeDetail, AttributeName, NewAttribute
-from shared.db import ReadTx, Tx
+from shared.db import ReadTx
 from shared.pages import Page, Paged
 
 router = APIRouter(
@@ -39,9 +40,9 @@ def get_attribute(name: Name, db: ReadTx) -> AttributeDetail:
 
 
 @router.put("/{name}", dependencies=[requires("audience:write")])
-def put_attribute(name: Name, new: NewBody, db: Tx) -> AttributeDetail:
-    """Declare an attribute or change its description. Its type stays while customers have values (409).
+def put_attribute(name: Name, new: NewBody, begin: Begin) -> AttributeDetail:
+    """Declare an attribute or change its description. Its type stays while customers have values, told or filled (409).
 
     A new way of filling gaps reaches all customers by a job.
     """
-    return actions.declare(db, name, new)
+    return actions.declare(begin, name, new)

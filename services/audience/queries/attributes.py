@@ -1,8 +1,11 @@
 """The attribute catalogue, and what its gaps are filled with."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DataError, DBAPIError
 from sqlmodel import col, select
 
 from services.audience.queries.parameters import with_json
@@ -31,7 +34,11 @@ UPSERT = with_json(
     "supplement",
     "fill_value",
 )
-IN_USE = sa.text("select exists (select from audience.customer as c where jsonb_exists(c.attributes, :name))")
+IN_USE = sa.text("""
+    select exists (select
+                     from audience.customer as c
+                    where jsonb_exists(c.attributes, :name) or jsonb_exists(c.filled, :name))
+""")
 COMPLETENESS = sa.text("""
     select count(*) as customers, count(*) filter (where jsonb_exists(c.attributes, :name)) as known
       from audience.customer as c
@@ -39,7 +46,7 @@ COMPLETENESS = sa.text("""
 """)
 
 MEAN = sa.text("""
-    select to_jsonb(avg(cast(c.attributes ->> :name as double precision))) as value
+    select to_jsonb(cast(avg(cast(c.attributes ->> :name as numeric)) as double precision)) as value
       from audience.customer as c
      where jsonb_exists(c.attributes, :name) and c.erased_at is null
 """)
@@ -68,6 +75,23 @@ SET_FILL_VALUE = with_json(
 """),
     "value",
 )
+
+
+class NoStatistic(Exception):
+    """Values are there, but what was asked of them is no number that Postgres can hold."""
+
+
+class NotFilled(Exception):
+    """Postgres did not let gaps be filled at this time."""
+
+
+@contextmanager
+def filling() -> Iterator[None]:
+    """Raises `NotFilled` in place of whatever Postgres raises in the block."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise NotFilled(type(error.orig).__name__) from error
 
 
 def catalogue(db: Db, *, held: bool = False) -> dict[str, AttributeDefinition]:
@@ -110,7 +134,7 @@ def _message(row: AttributeRow) -> AttributeDefinition:
 
 
 def in_use(db: Db, name: str) -> bool:
-    """Whether any customer has a value of the attribute."""
+    """Whether any customer has a value of the attribute, told or filled in."""
     return bool(db.execute(IN_USE, {"name": name}).scalar_one())
 
 
@@ -122,8 +146,15 @@ def upsert(db: Db, name: str, definition: NewAttribute, now: datetime) -> None:
 
 
 def statistic(db: Db, name: str, method: str) -> Scalar | None:
-    """The mean, median or mode of an attribute over all customers; None where no value is known."""
-    found: Scalar | None = db.execute(STATISTICS[method], {"name": name}).scalar()
+    """The mean, median or mode of an attribute over all customers; None where no value is known.
+
+    Raises `NoStatistic`; the transaction goes on.
+    """
+    try:
+        with db.begin_nested():
+            found: Scalar | None = db.execute(STATISTICS[method], {"name": name}).scalar()
+    except DataError as error:
+        raise NoStatistic(f"The {method} of {name} cannot be computed.") from error
     return found
 
 

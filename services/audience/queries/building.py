@@ -117,7 +117,7 @@ CHOSEN = sa.text("""
     valued as materialized (
         select s.customer_id, s.stratum,
                case when jsonb_typeof(s.value) = 'number'
-                    then cast(s.value as double precision) * :rank_sign end as value
+                    then cast(s.value as numeric) * :rank_sign end as value
           from said as s
     ),
     ranked as (
