@@ -78,7 +78,11 @@ class RankBy(Reference):
 
 
 class MaxContacts(Message):
-    """A customer with `count` contacts within the last `days` days gets no more."""
+    """A customer with `count` contacts within the last `days` days gets no more.
+
+    The days are those before the list is built, whatever its `as_of`, for it is sent afterwards. What other lists have
+    reserved counts; service messages are neither limited nor counted.
+    """
 
     count: int = Field(ge=1, le=1000)
     days: int = Field(ge=1, le=366)
@@ -181,12 +185,16 @@ class TargetList(Message):
 
 
 class ListMember(Message):
-    """One member. `features` are attributes (not personal ones) and traits as they were at `as_of`, by name."""
+    """One member. `probability` is the chance with which members of its stratum are held out.
+
+    `features` are attributes (not personal ones) and traits as they were at `as_of`, by name.
+    """
 
     customer_id: str
     rank: int
     stratum: str
     held_out: bool
+    probability: float
     features: dict[str, JsonValue]
 
 

@@ -52,6 +52,13 @@ def at_once(audience, headers, *bodies):
     return answers
 
 
+def test_a_list_of_which_nobody_would_be_contacted_is_refused_and_its_name_stays_free(audience, crowd, unique):
+    answer = audience.post("/v1/target-lists", json=wanted(crowd, unique, holdout_share=0.98))
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [{"pointer": "/holdout_share", "detail": "would hold out all 20 members"}]
+    assert build(audience, crowd, unique, holdout_share=0.97)["count"] == 1
+
+
 def test_a_list_of_nobody_is_refused_and_its_name_stays_free(audience, crowd, load, unique):
     nobody = {"channel": "fax", "purpose": "marketing", "name": unique, "segment_id": crowd}
     answer = audience.post("/v1/target-lists", json=nobody)
@@ -75,6 +82,9 @@ def test_a_list_of_nobody_is_refused_and_its_name_stays_free(audience, crowd, lo
         ({"name": "a\x00b"}, "/name"),
         ({"name": "for ada@example.com"}, "/name"),
         ({"limit": 0}, "/limit"),
+        ({"limit": True}, "/limit"),
+        ({"holdout_share": "0.34"}, "/holdout_share"),
+        ({"dry_run": "no"}, "/dry_run"),
         ({"limit": 2**70}, "/limit"),
         ({"holdout_share": 1}, "/holdout_share"),
         ({"holdout_share": -0.1}, "/holdout_share"),
@@ -142,6 +152,7 @@ def test_members_are_paged_streamed_and_looked_up(audience, crowd, unique):
     assert first["items"] + second["items"] == everyone
     rows = list(csv.DictReader(io.StringIO(audience.get(path, headers={"Accept": "text/csv"}).text)))
     assert [row["customer_id"] for row in rows] == [member["customer_id"] for member in everyone]
+    assert {row["probability"] for row in rows} == {str(everyone[0]["probability"])} == {"0.25"}
     contacted = audience.get(path, params={"held_out": False}, headers={"Accept": "application/x-ndjson"})
     assert len(contacted.text.splitlines()) == 15
     assert audience.get(f"{path}/{unique}-00").json() in everyone
@@ -200,7 +211,8 @@ def test_the_published_view_shows_the_members(audience, crowd, unique, experimen
     statement = sa.text("select * from published.audience_list_members as m where m.list_id = :id order by m.rank")
     with experiments_engine.connect() as connection:
         rows = [dict(row) for row in connection.execute(statement, {"id": built["id"]}).mappings()]
-    assert [{name: row[name] for name in row if name != "list_id"} for row in rows] == members(audience, built)
+    told = [{name: value for name, value in one.items() if name != "probability"} for one in members(audience, built)]
+    assert [{name: row[name] for name in row if name != "list_id"} for row in rows] == told
 
 
 def test_an_unknown_list_is_not_found(audience):

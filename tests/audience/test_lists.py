@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -87,7 +87,7 @@ def test_the_digest_can_be_recomputed_from_the_members(audience, crowd, unique):
 
 
 @pytest.mark.parametrize(
-    ("share", "strata"), [(0.0, []), (0.1, []), (0.25, ["city"]), (0.5, ["city", "age"]), (0.99, [])]
+    ("share", "strata"), [(0.0, []), (0.1, []), (0.25, ["city"]), (0.5, ["city", "age"]), (0.95, [])]
 )
 def test_exactly_the_share_is_held_out_as_the_rule_draws_it(audience, crowd, unique, share, strata):
     asked = {"holdout_share": share, "strata": [{"attribute": name} for name in strata], "seed": "dice", "limit": 18}
@@ -198,6 +198,27 @@ def test_another_list_reserves_contacts_and_those_held_out_keep_their_place(audi
     assert taken.isdisjoint(member["customer_id"] for member in members(audience, second))
 
 
+THREE_WEEKS_AGO = (datetime.now(UTC) - timedelta(days=21)).isoformat()
+
+
+@pytest.mark.parametrize(("own", "others"), [(THREE_WEEKS_AGO, None), (None, THREE_WEEKS_AGO)])
+def test_contacts_are_those_before_the_list_is_built_whatever_moment_it_is_of(
+    audience, crowd, unique, owner_engine, own, others
+):
+    event(owner_engine, f"{unique}-00", days_ago=1)
+    first = build(audience, crowd, f"{unique} first", rank_by={"attribute": "age"}, limit=4, as_of=others)
+    capped = {"max_contacts": {"count": 1, "days": 7}, "as_of": own}
+    second = build(audience, crowd, f"{unique} second", dry_run=True, **capped)
+    assert removed(second)["not fatigued"] == 5
+    assert audience.post(f"/v1/target-lists/{first['id']}/release").status_code == 200
+    age = sa.text("update audience.target_list set expires_at = now(), released_at = now() - :ago where id = :id")
+    for days, tired in ((6, 5), (8, 1)):
+        with owner_engine.begin() as connection:
+            connection.execute(age, {"ago": timedelta(days=days), "id": first["id"]})
+        again = build(audience, crowd, f"{unique} {days}", dry_run=True, **capped)
+        assert removed(again)["not fatigued"] == tired
+
+
 def test_what_was_sent_is_not_counted_beside_its_reservation(audience, crowd, unique, owner_engine):
     first = build(audience, crowd, f"{unique} first", rank_by={"attribute": "age"}, limit=1)
     event(owner_engine, f"{unique}-19", days_ago=0.001, target_list=first["id"])
@@ -243,6 +264,23 @@ def test_a_service_message_bypasses_caps(audience, load, unique, owner_engine):
     asked = {"name": unique, "segment_id": segment, "campaign": unique, "max_contacts": {"count": 1, "days": 7}}
     built = audience.post("/v1/target-lists", json=asked).json()
     assert (built["count"], built["purpose"], built["channel"]) == (1, "service", "email")
+
+
+@pytest.mark.parametrize("naming", [None, "list", "campaign key", "campaign id"])
+def test_service_messages_use_up_no_cap(audience, crowd, unique, owner_engine, naming):
+    campaign = {"key": unique, "name": "Recall", "channel": "email", "purpose": "service"}
+    campaign = audience.post("/v1/campaigns", json=campaign).json()
+    best = {"rank_by": {"attribute": "age"}, "limit": 1}
+    recall = build(audience, crowd, f"{unique} recall", **best)
+    with owner_engine.begin() as connection:  # nobody of the crowd permits service messages
+        as_service = sa.text("update audience.target_list set purpose = 'service' where id = :id")
+        connection.execute(as_service, {"id": recall["id"]})
+    told = {"list": {"target_list": recall["id"]}, "campaign key": {"campaign": unique}}
+    told["campaign id"] = {"campaign": campaign["id"]}
+    if naming is not None:
+        event(owner_engine, f"{unique}-19", days_ago=0, **told[naming])
+    capped = build(audience, crowd, unique, dry_run=True, max_contacts={"count": 1, "days": 7})
+    assert removed(capped)["not fatigued"] == 0
 
 
 def test_personal_attributes_are_no_features(audience, load, unique):

@@ -28,7 +28,7 @@ class NameTaken(Conflict):
 
 
 class EmptyList(Invalid):
-    """Nobody would be on the list."""
+    """Nobody of the list would be contacted."""
 
     code = "empty-target-list"
 
@@ -78,6 +78,9 @@ def _stored(db: Db, claimed: Claim, steps: list[FunnelStep], frozen: Frozen, kno
     if not frozen.limited:
         emptied = next(step.step for step in steps if step.count == 0)
         raise EmptyList("Nobody is left for this list.", [FieldError("/segment_id", f"0 left at the step: {emptied}")])
+    if frozen.held_out == frozen.limited:
+        everybody = FieldError("/holdout_share", f"would hold out all {frozen.limited} members")
+        raise EmptyList("Nobody is left to be contacted.", [everybody])
     personal = [name for name, one in attributes.catalogue(db).items() if one.personal]
     building.store(db, claimed.id, claimed.as_of, personal)
     queries.complete(db, claimed.id, steps, frozen.held_out, frozen.digest, known_at)
@@ -174,10 +177,9 @@ def _screening(claimed: Claim, settings: Settings, known_at: datetime) -> Screen
     capped = claimed.new.max_contacts if claimed.scope.purpose != SERVICE_MESSAGES else None
     return Screening(
         scope=claimed.scope,
-        as_of=claimed.as_of,
         known_at=known_at,
         max_contacts=capped,
-        since=claimed.as_of - timedelta(days=capped.days) if capped else None,
+        since=known_at - timedelta(days=capped.days) if capped else None,
         control=control_of(settings.secret, settings.global_control_share, claimed.scope.purpose),
     )
 

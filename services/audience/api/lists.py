@@ -31,7 +31,7 @@ EXAMPLE = {
     "max_contacts": {"count": 3, "days": 7},
 }
 STREAMED = 5000
-CSV_HEADER = ("customer_id", "rank", "stratum", "held_out", "features")
+CSV_HEADER = ("customer_id", "rank", "stratum", "held_out", "probability", "features")
 MEMBERS: dict[int | str, dict[str, Any]] = {
     200: {"model": Page[ListMember], "content": {"application/x-ndjson": {}, "text/csv": {}}}
 }
@@ -107,7 +107,8 @@ def _all_members(begin: BeginReading, list_id: UUID, held_out: bool | None) -> I
 
 def _cells(member: ListMember) -> list[object]:
     features = json.dumps(member.features, ensure_ascii=False)
-    return [member.customer_id, member.rank, member.stratum, str(member.held_out).lower(), features]
+    held_out = str(member.held_out).lower()
+    return [member.customer_id, member.rank, member.stratum, held_out, member.probability, features]
 
 
 @router.get("/{list_id}/members/{customer_id:any_id}")

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from services.audience.control import Control
+from services.audience.control import SERVICE_MESSAGES, Control
 from services.audience.draw import bound
 from services.audience.funnel import Left
 from services.audience.permission import Scope
@@ -27,13 +27,22 @@ CONTACTS = """
     select x.customer_id, count(*) as contacts
       from (select e.customer_id
               from published.feedback_events as e
-             where e.kind = 'sent' and e.occurred_at >= :since and e.occurred_at < :as_of
+             where e.kind = 'sent' and e.occurred_at >= :since
+               and not exists (select
+                                 from audience.target_list as l
+                                where l.id = e.target_list and l.purpose = :free)
+               and not exists (select
+                                 from (select k.key as name from audience.campaign as k where k.purpose = :free
+                                        union all
+                                       select cast(k.id as text) from audience.campaign as k where k.purpose = :free
+                                      ) as f
+                                where f.name = e.campaign)
              union all
             select r.customer_id
               from audience.list_member as r
               join audience.target_list as l on l.id = r.list_id
               left join audience.campaign as k on l.campaign in (k.key, cast(k.id as text))
-             where l.as_of >= :since and (l.released_at is not null or l.expires_at > :now)
+             where l.purpose <> :free and (l.expires_at > :now or l.released_at >= :since)
                and not exists (select
                                  from published.feedback_events as e
                                 where e.customer_id = r.customer_id and e.kind in ('sent', 'not_sent')
@@ -46,10 +55,11 @@ CONTACTS = """
            ) as x
      group by x.customer_id
 """
-"""Contacts by customer: what was sent, and what other lists have reserved (members held out hold a place, too).
+"""Contacts by customer since :since: what was sent, and what other lists reserve (members held out hold a place, too).
 
-A reservation ends with the event that says what became of it, `sent` (counted in its place) or `not_sent`: it names the
-list or, after the list was frozen, its campaign.
+A reservation lasts until its list expires, and from its release on as long as what was sent then would count, or until
+the event that says what became of it, `sent` (counted in its place) or `not_sent`: it names the list or, after the list
+was frozen, its campaign. Messages of the purpose :free are not counted.
 """
 NO_CONTACTS = "select cast(null as text) as customer_id, 0 as contacts limit 0"
 
@@ -167,10 +177,9 @@ UNLIMITED = 2**62
 
 
 class Screening(NamedTuple):
-    """What members are screened by. `since` is where the window of `max_contacts` begins."""
+    """What members are screened by at `known_at`. `since` is where the window of `max_contacts` begins."""
 
     scope: Scope
-    as_of: datetime
     known_at: datetime
     max_contacts: MaxContacts | None
     since: datetime | None
@@ -229,7 +238,7 @@ def screen(db: Db, by: Screening) -> Left:
         "controls": by.control.share > 0,
     }
     if capped:
-        asked |= {"since": by.since, "as_of": by.as_of}
+        asked |= {"since": by.since, "free": SERVICE_MESSAGES}
     db.execute(SCREENED_CAPPED if capped else SCREENED_UNCAPPED, asked)
     db.execute(STUDY_SCREENED)
     return Left(*db.execute(LEFT).one())

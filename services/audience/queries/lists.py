@@ -30,7 +30,7 @@ RELEASE = sa.text("""
        set released_at = :now
      where l.id = :id and l.released_at is null and l.expires_at > :now
 """)
-MEMBER = "m.customer_id, m.rank, m.stratum, m.held_out, m.features"
+MEMBER = "m.customer_id, m.rank, m.stratum, m.held_out, m.probability, m.features"
 ONE_MEMBER = sa.text(f"""
     select {MEMBER} from audience.list_member as m where m.list_id = :list and m.customer_id = :customer
 """)  # noqa: S608
