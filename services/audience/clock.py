@@ -4,3 +4,6 @@ from datetime import timedelta
 
 TOLERANCE = timedelta(minutes=5)
 """Beyond it, an instant that must not lie in the future does."""
+
+REFUSAL_AHEAD = timedelta(hours=24)
+"""A refusal may be stamped by a clock that runs this far ahead: it errs on the customer's side."""

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from pydantic import ValidationError
@@ -15,7 +15,6 @@ from shared.contracts.permissions import ConsentStatement, NewConsent, NewContac
 from shared.errors import FieldError
 
 REASONS_OF_A_ROW = 20
-REFUSAL_AHEAD = timedelta(hours=24)
 _CONSENT = re.compile(r"^/consents/(\d+)(/|$)")
 _NUMBER = re.compile(r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?$", re.ASCII)
 
@@ -195,7 +194,7 @@ def faults(statement: ConsentStatement, now: datetime, place: str = "") -> list[
         for field, value in fields.items()
         if any(holds_contact_data(text) for text in _texts(value))
     ]
-    ahead, told = (REFUSAL_AHEAD, "a day") if statement.state.refuses else (clock.TOLERANCE, "five minutes")
+    ahead, told = (clock.REFUSAL_AHEAD, "a day") if statement.state.refuses else (clock.TOLERANCE, "five minutes")
     if statement.at is not None and statement.at > now + ahead:
         found.append(FieldError(f"{place}/at", f"must not lie more than {told} ahead"))
     return found

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from services.audience import clock
 from services.audience.permission import Scope, Statement, deciding
 from services.audience.segments.catalogue import Catalogue, referred
 from services.audience.segments.measures import SeenEvent, comparison, measure, measure_type, shown
@@ -117,8 +118,9 @@ class _Evaluation:
 
     def _consent(self, clause: ConsentClause) -> tuple[bool, Any]:
         scope = Scope(clause.brand, clause.consent, clause.purpose)
+        heard = [one for one in self.portrait.statements if one.at <= self.as_of + clock.REFUSAL_AHEAD]
         # Of statements equal in all else that decides, the last state by the alphabet is shown.
-        told = sorted(self.portrait.statements, key=lambda one: _state(one, self.as_of).value, reverse=True)
+        told = sorted(heard, key=lambda one: _state(one, self.as_of).value, reverse=True)
         holding = deciding(told, scope, self.as_of)
         state = ConsentState.UNKNOWN if holding is None else _state(holding, self.as_of)
         return state in clause.state, state.value

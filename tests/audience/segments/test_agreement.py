@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.audience.permission import Statement
 from services.audience.segments.catalogue import Catalogue
 from services.audience.segments.match import Portrait, explain, matches
 from services.audience.segments.measures import SeenEvent
@@ -15,6 +16,7 @@ from services.audience.segments.sql import Preview, overlap_select
 from services.audience.segments.sql.counting import GROUPED
 from services.audience.segments.tree import walk
 from shared.contracts.clauses import AttributeClause, Not, TraitClause
+from shared.contracts.permissions import ConsentState
 from tests.audience.segments.worlds import (
     AS_OF,
     CONSENTS,
@@ -101,6 +103,21 @@ def test_sql_and_python_agree_on_large_numbers_and_on_what_a_property_holds(owne
 
 
 TICK = timedelta(microseconds=1)
+
+
+@pytest.mark.parametrize(("ahead", "permits"), [(timedelta(days=1), False), (timedelta(days=1) + TICK, True)])
+def test_a_definition_of_the_past_knows_no_refusal_of_later_days(owner_engine, ahead, permits):
+    scope = ("default", "email", "marketing")
+    said = [
+        Statement(*scope, ConsentState.GRANTED, AS_OF - timedelta(days=500)),
+        Statement(*scope, ConsentState.WITHDRAWN, AS_OF + ahead),
+    ]
+    portraits = {"segments-0": Portrait({}, {}, {}, [], said)}
+    world = World(read({"consent": "email", "purpose": "marketing"}), Catalogue(), portraits)
+    with stored(owner_engine, portraits) as connection:
+        assert members(connection, world) == meant(world) == ({"segments-0"} if permits else set())
+
+
 PARIS_MONTH = {"calendar": "month", "offset": -1, "zone": "Europe/Paris"}
 
 

@@ -1,11 +1,12 @@
 """Clauses about rows beside the customer's own, each as one set of customers computed from the index up."""
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
+from services.audience import clock
 from services.audience.queries.permission import HOLDING
 from services.audience.segments.catalogue import EVENT_FIELDS, Catalogue
 from services.audience.segments.measures import ZERO_WITHOUT_EVENTS, comparison, measure_type, measured_field
@@ -127,18 +128,22 @@ def _scalar(name: str, kind: AttributeType) -> Expression:
     return sa.case((typed == "string", operand.text))
 
 
-HOLDING_OF_ALL = HOLDING.format(asked="is not null")
+# Sending asks for every refusal there is. A definition may be evaluated as of the past, which knew of no later one.
+HEARD_OF_ALL = HOLDING.format(asked="is not null and s.at <= :heard")
 
 
 def consent_set(clause: ConsentClause, as_of: datetime) -> CustomerSet:
-    """Customers by the state of their consent, as the holding statement says it.
+    """Customers by the state of their consent, as the holding statement says it of those that were heard by `as_of`.
 
     Who never said anything is `unknown`, and not among the rows.
     """
     scope = {"brand": clause.brand, "channel": clause.consent, "purpose": clause.purpose}
-    asked = [sa.bindparam(name, value, sa.Text, unique=True) for name, value in scope.items()]
-    now = sa.bindparam("now", as_of, sa.DateTime(timezone=True), unique=True)
-    holding = sa.text(HOLDING_OF_ALL).bindparams(*asked, now).columns(customer_id=sa.Text, state=sa.Text).subquery()
+    asked: list[sa.BindParameter[Any]] = [
+        sa.bindparam(name, value, sa.Text, unique=True) for name, value in scope.items()
+    ]
+    times = {"now": as_of, "heard": as_of + clock.REFUSAL_AHEAD}
+    asked += [sa.bindparam(name, time, sa.DateTime(timezone=True), unique=True) for name, time in times.items()]
+    holding = sa.text(HEARD_OF_ALL).bindparams(*asked).columns(customer_id=sa.Text, state=sa.Text).subquery()
     wanted = holding.c.state.in_([state.value for state in clause.state])
     inverted = ConsentState.UNKNOWN in clause.state
     return CustomerSet(sa.select(holding.c.customer_id).where(sa.not_(wanted) if inverted else wanted), inverted)
