@@ -9,6 +9,7 @@ from services.audience.identity import holds_contact_data
 from services.audience.supplement import suits
 from shared.contracts.audience import AllowedRange, AttributeType, NewAttribute, Scalar
 from shared.errors import FieldError
+from shared.magnitudes import is_countable
 
 LONGEST_TEXT = 4000
 EXACT_INTEGER = 2**53
@@ -75,13 +76,15 @@ def _problems_of_allowed(definition: NewAttribute) -> list[FieldError]:
 
 
 def number(value: object) -> Scalar:
-    """A number that every reader takes for the same: whole ones up to 2^53, others finite. Else raises ValueError."""
+    """A number that every reader takes for the same: whole ones up to 2^53, others up to 1e20. Else raises ValueError."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("must be a number")
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("must be a finite number")
     if isinstance(value, int) and abs(value) > EXACT_INTEGER:
         raise ValueError("must not be a whole number beyond 2^53")
+    if not is_countable(value):
+        raise ValueError("must not be a number beyond 1e20")
     return value
 
 

@@ -131,15 +131,26 @@ def _latest(cohorts: Iterable[Cohort]) -> dict[date, datetime]:
     return latest
 
 
-def figures(
-    metric: Metric, arms: Sequence[Arm], cohorts: Sequence[Cohort], sums: Sequence[Sums], until: datetime
-) -> Figures:
-    """A metric's figures: mature customers of a closed metric, all of an open one; those without an outcome are zeros.
+def begun_days(cohorts: Iterable[Cohort], as_of: datetime) -> frozenset[date]:
+    """Days of t0 whose customers had all reached it by `as_of`: before it nothing can be seen of a customer."""
+    return frozenset(day for day, t0 in _latest(cohorts).items() if t0 <= as_of)
 
-    Profit is net of the cost of contacts, which every customer of a contacted arm has.
+
+def figures(
+    metric: Metric,
+    arms: Sequence[Arm],
+    cohorts: Sequence[Cohort],
+    sums: Sequence[Sums],
+    until: datetime,
+    as_of: datetime,
+) -> Figures:
+    """A metric's figures: mature customers of a closed metric; of an open one all whose t0 has come by `as_of`.
+
+    Those without an outcome are zeros. Profit is net of the cost of contacts, which every customer of a contacted arm
+    has.
     """
     mature = mature_days(cohorts, metric.window_days, until)
-    days = mature if metric.maturity is Maturity.CLOSED else frozenset(cohort.day for cohort in cohorts)
+    days = mature if metric.maturity is Maturity.CLOSED else begun_days(cohorts, as_of)
     own = [row for row in sums if row.metric_id == metric.id and row.day in days]
     found = grouped([cohort for cohort in cohorts if cohort.day in days], own)
     others = [cohort for cohort in cohorts if cohort.day not in days]

@@ -3,10 +3,17 @@
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from shared.contracts.base import CustomerId, Instant, JsonValue, Key, Message
 from shared.contracts.experiments import Population
+from shared.magnitudes import is_countable
+
+
+def _countable(value: str | float | None) -> str | float | None:
+    if isinstance(value, int | float) and not is_countable(value):
+        raise ValueError("must lie between -1e20 and 1e20")
+    return value
 
 
 class AssignList(Message):
@@ -48,7 +55,9 @@ class AssignmentsRun(Message):
     code_version: str
 
 
-AttributeValue = Annotated[str, StringConstraints(max_length=1000)] | int | float | bool | None
+AttributeValue = Annotated[
+    Annotated[str, StringConstraints(max_length=1000)] | int | float | bool | None, AfterValidator(_countable)
+]
 
 
 class AssignRequest(Message):

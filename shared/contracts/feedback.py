@@ -23,6 +23,7 @@ from shared.contracts.base import (
 )
 
 EventId = Annotated[CustomerId, "the sender's own name for the event; unique for its customer"]
+from shared.magnitudes import is_countable
 Kind = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,59}$")]
 Door = Literal["one", "list", "ndjson", "csv", "retry"]
 RejectCode = Literal["rejected", "conflict", "unreadable"]
@@ -46,7 +47,9 @@ DEEPEST = 32
 
 
 def _holdable(value: Any, depth: int = 0) -> None:
-    """Raise where JSON is more than `jsonb` and its readers hold: NaN, NUL, numbers past 64 bits, depth past 32."""
+    """Raise where JSON is more than `jsonb` and its readers hold: NaN, NUL, whole numbers past 64 bits,
+    others past 1e20, depth past 32.
+    """
     kind = type(value)
     if kind is str:
         if "\x00" in value:
@@ -59,6 +62,8 @@ def _holdable(value: Any, depth: int = 0) -> None:
             raise ValueError("must not contain NaN or an infinity")
     elif kind is dict or kind is list:
         _holdable_within(value, depth + 1)
+        if not is_countable(value):
+            raise ValueError("must not contain a number beyond 1e20")
     elif value is not None and kind is not bool:
         raise ValueError("must be a JSON value")
 

@@ -12,7 +12,8 @@ ASSIGNED = sa.text("""
     insert into experiments.assignment
            (customer_id, experiment_id, arm, t0, probability, stratum, features, source, assigned_at)
     select cast(:prefix as text) || lpad(cast(n as text), 6, '0'), :id, :arm, :t0, 0.5, '',
-           case when cast(:age as integer) is null then '{}' else jsonb_build_object('age', :age + n % 10) end,
+           case when cast(:age as integer) is null then '{}' else jsonb_build_object('age', :age + n % 10) end
+           || case when n <= 20 then jsonb_build_object('big', cast('1e400' as numeric)) else '{}' end,
            'external', :t0
       from generate_series(1, :customers) as n
 """)

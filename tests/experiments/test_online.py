@@ -108,6 +108,8 @@ def test_an_online_population_takes_no_split_from_elsewhere(experiments, online,
         ({"customer_id": "a", "userId": "a"}, "/userId"),
         ({"customer_id": "a", "attributes": {"x": [1]}}, "/attributes/x"),
         ({"customer_id": "a", "attributes": {"x": "y" * 1001}}, "/attributes/x"),
+        ({"customer_id": "a", "attributes": {"x": 10**400}}, "/attributes/x"),
+        ({"customer_id": "a", "attributes": {"x": -1.1e20}}, "/attributes/x"),
     ],
 )
 def test_a_bad_request_is_refused_at_the_field(experiments, body, pointer):

@@ -1,10 +1,12 @@
 """Outcomes are recounted: late, early, repeated and refunded responses end up where they belong."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from services.experiments.actions import outcomes
+from services.experiments.migrations import versions
 from services.experiments.queries import outcomes as queries
 from shared.db import transaction
 from tests.experiments.conftest import T0, created
@@ -61,6 +63,45 @@ def test_a_condition_on_a_property_decides_what_counts(
     )
     work("experiments")
     assert outcomes_of(found["id"]) == {(a, jackets): 2, (a, others): 3, (a, quoted): 1, (a, large): 3}
+
+
+@pytest.mark.parametrize(("quantity", "counted"), [(1.7e308, 2e20), (1e200, 2e20), (5e-324, 0)])
+def test_no_number_that_an_earlier_release_took_keeps_anything_from_being_counted(
+    experiments, experiment, metric, split, respond, work, outcomes_of, owner_engine, unique, quantity, counted
+):
+    lines = {"event": "order_line", "value": "quantity"}
+    pieces = metric("pieces", kind="count", **lines)
+    profit = metric("profit", kind="profit", margin=0.5, maturity="open", **lines)
+    found = experiment(metrics={"primary": pieces, "secondary": [profit]})
+    a, b, c = (f"{unique}-{name}" for name in "abc")
+    split(found["key"], {a: "mail", b: "mail", c: "nobody"})
+    line = {"kind": "order_line", "value": "1", "currency": "EUR", "properties": {"quantity": 3}}
+    respond((a, 1, line), (a, 2, line), (b, 1, line), (c, 1, line))
+    with owner_engine.begin() as connection:
+        connection.exec_driver_sql(
+            "update feedback.event set properties = jsonb_build_object('quantity', %s::numeric) where customer_id = %s",
+            (repr(quantity), a),
+        )
+    work("experiments")
+    expected = {(a, pieces): counted, (a, profit): counted / 2, (b, pieces): 3, (b, profit): 1.5, (c, pieces): 3}
+    assert outcomes_of(found["id"]) == expected | {(c, profit): 1.5}
+    for refresh in ("incremental", "full"):
+        answer = experiments.get(f"/v1/experiments/{found['key']}/results", params={"refresh": refresh})
+        assert answer.status_code == 200, answer.text
+
+
+def test_outcomes_beyond_what_can_be_added_up_are_brought_down_by_an_upgrade(
+    experiments, experiment, split, respond, work, outcomes_of, owner_engine, unique
+):
+    found, a = experiment(), f"{unique}-a"
+    split(found["key"], {a: "mail", f"{unique}-b": "nobody"})
+    respond((a, 1, {}))
+    work("experiments")
+    with owner_engine.begin() as connection:
+        connection.exec_driver_sql("update experiments.outcome set value = -1e200 where customer_id = %s", (a,))
+        connection.exec_driver_sql((Path(versions.__path__[0]) / "0004_countable.sql").read_text())
+    assert set(outcomes_of(found["id"]).values()) == {-1e20}
+    assert experiments.get(f"/v1/experiments/{found['key']}/results").status_code == 200
 
 
 def test_what_arrives_late_changes_only_whom_it_is_about(experiment, metric, split, respond, work, outcomes_of, unique):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.experiments.conftest import T0
+from tests.experiments.conftest import T0, split_in_waves, spread
 
 
 @pytest.fixture
@@ -72,6 +72,30 @@ def test_profit_is_margin_of_revenue_less_the_cost_of_contacts(experiments, play
     (brought,) = results["money"]
     assert brought["incremental_profit"]["estimate"] == pytest.approx(expected * 300, rel=1e-9)
     assert (brought["contacts"], brought["cost"]) == (300, "30.00")
+
+
+def test_whose_t0_is_still_to_come_has_an_arm_and_counts_in_no_mean_however_it_is_counted(
+    experiments, experiment, metric, respond, work, owner_engine, unique
+):
+    key = experiment(metrics={"primary": metric("soon", maturity="open")})["key"]
+    arms, now = spread(unique, 200), datetime.now(UTC)
+    waves = {customer: now + timedelta(days=5 if n >= 100 else -2) for n, customer in enumerate(arms)}
+    split_in_waves(experiments, key, waves, arms)
+    respond(*((customer, 0.5, {}) for customer in list(arms)[:40]), t0=now - timedelta(days=2))
+    work("experiments")
+
+    def seen(refresh):
+        found = experiments.get(f"/v1/experiments/{key}/results", params={"refresh": refresh}).json()
+        sizes = [arm["assigned"] for arm in found["arms"]]
+        counted = [(arm["n"], arm["responders"]) for arm in found["metrics"][0]["arms"]]
+        return sizes, counted, found["counted"]["agrees"]
+
+    assert seen("incremental") == ([100, 100], [(50, 20)] * 2, None)
+    assert seen("full") == ([100, 100], [(50, 20)] * 2, True)
+    with owner_engine.begin() as connection:
+        changed = "update experiments.cohort set customers = customers + 1 where experiment_id = "
+        connection.exec_driver_sql(changed + "(select id from experiments.experiment where key = %s)", (key,))
+    assert seen("full")[2] is False
 
 
 def test_the_full_recount_agrees_with_what_was_accumulated(experiments, played):

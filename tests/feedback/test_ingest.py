@@ -115,6 +115,7 @@ BAD = {
     "currency with line end": ({"currency": "EUR\n"}, "/currency"),
     "list no UUID": ({"target_list": "7"}, "/target_list"),
     "integer beyond 64 bits": ({"properties": {"n": 2**64}}, "/properties"),
+    "number whose square is no double": ({"properties": {"n": 1e200}}, "/properties"),
 }
 
 

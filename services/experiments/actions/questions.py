@@ -216,7 +216,7 @@ def growing(db: Db, sight: Sight, design: Design) -> list[Part]:
         if left and all(effect.final for effect in left):
             found += left
             continue
-        each = figures.figures(metric, sight.experiment.arms, sight.cohorts, sums, sight.until)
+        each = figures.figures(metric, sight.experiment.arms, sight.cohorts, sums, sight.until, sight.as_of)
         frozen_list = design is not Design.OPEN_ENROLMENT and metric.kind in MONEY
         dealt = moments.values(db, sight.experiment.id, metric.id, each.days, until) if frozen_list else None
         final = sight.horizon.ended(sight.assigned, sum(each.mature.values()))

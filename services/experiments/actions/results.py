@@ -70,7 +70,10 @@ def results(db: Db, reference: str, as_of: datetime | None = None, *, full: bool
     metrics = experiments.measured(db, experiment.id)
     sizes = sizes_of(experiment, counting.cohorts)
     until = counting.counted.until
-    found = [figures.figures(each, experiment.arms, counting.cohorts, counting.sums, until) for each in metrics]
+    found = [
+        figures.figures(each, experiment.arms, counting.cohorts, counting.sums, until, counting.as_of)
+        for each in metrics
+    ]
     taken_by_then = past.history(db, experiment, as_of)
     said = readout.results(experiment, found, _words(db, experiment, found, counting, taken_by_then))
     vitals = health.Vitals(

@@ -3,12 +3,20 @@
 It is the only definition of an outcome: the worker's tick, the audit and the looks all embed it, each with its own
 `{who}` (a relation joined to `a`, the assignments), `{until}` and `{span}`. What is put in are constants of these
 modules; values from outside are bound.
+
+No event can make it impossible: what a property says beyond `LARGEST` counts as that much, and what is too near to zero
+for a double's cube counts as nothing. Both doors refuse such numbers; earlier releases took them.
 """
 
+from shared.magnitudes import LARGEST
+
+NEAREST_TO_ZERO = 1e-100
+SUM = "coalesce(sum(y.sign * y.amount) filter (where y.ours), 0) * coalesce(m.margin, 1)"
 COUNT = """
     select a.customer_id, a.experiment_id, m.id as metric_id, a.arm, a.t0, a.stratum{span},
            cast(case when m.kind = 'proportion' then 1
-                     else coalesce(sum(y.sign * y.amount) filter (where y.ours), 0) * coalesce(m.margin, 1)
+                     when abs({sum}) < {nearest} then 0
+                     else {sum}
                 end as {number}) as value,
            cast(count(*) filter (where not y.ours) as integer) as other_currency
       from experiments.assignment as a
@@ -27,7 +35,8 @@ COUNT = """
             select k.sign, m.currency is null or e.currency is not distinct from m.currency as ours,
                    case when m.value_property is not null then
                              case when jsonb_typeof(e.properties -> m.value_property) = 'number'
-                                  then cast(e.properties ->> m.value_property as numeric) end
+                                  then least(greatest(cast(e.properties ->> m.value_property as numeric), -{largest}),
+                                             {largest}) end
                         when m.kind in ('proportion', 'count') then 1
                         else e.value
                    end as amount
@@ -45,4 +54,13 @@ def count(*, who: str = "", until: str = "true", where: str = "true", span: str 
     """
     by_span = "" if span is None else f", {span}"
     number = "float8" if span is None else "numeric"
-    return COUNT.format(who=who, until=until, where=where, span=by_span, number=number)
+    return COUNT.format(
+        who=who,
+        until=until,
+        where=where,
+        span=by_span,
+        number=number,
+        sum=SUM,
+        largest=LARGEST,
+        nearest=NEAREST_TO_ZERO,
+    )

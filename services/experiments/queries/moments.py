@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from services.experiments.figures import Balance, Cohort, Discrepancies, Sums, Values
 from services.experiments.queries import counting, people
 from shared.db import Db
+from shared.magnitudes import LARGEST
 
 ACCUMULATED = """
     select o.customer_id, o.metric_id, o.arm, o.stratum, o.t0, o.value, o.other_currency
@@ -49,7 +50,7 @@ COHORTS_RECOUNTED = sa.text("""
     select a.arm, a.stratum, cast(a.t0 at time zone 'UTC' as date) as day, count(*) as customers,
            min(a.t0) as earliest_t0, max(a.t0) as latest_t0
       from experiments.assignment as a
-     where a.experiment_id = :id and a.t0 < cast(:until as timestamptz)
+     where a.experiment_id = :id and (a.source <> 'online' or a.t0 < cast(:until as timestamptz))
      group by 1, 2, 3
 """)
 VALUES = """
@@ -85,20 +86,38 @@ DISAGREEMENTS = sa.text(f"""
                       where o.experiment_id = :id) as o
             on o.customer_id = r.customer_id and o.metric_id = r.metric_id
          where (r.arm, r.value, r.other_currency) is distinct from (o.arm, o.value, o.other_currency)
+    ), assigned as (
+        select a.arm, a.stratum, cast(a.t0 at time zone 'UTC' as date) as day, count(*) as customers,
+               min(a.t0) as earliest_t0, max(a.t0) as latest_t0
+          from experiments.position as p
+          join experiments.assignment as a on a.experiment_id = :id and a.xid < p.xid
+         where p.consumer = 'outcomes'
+         group by 1, 2, 3
+    ), resized as (
+        select 1
+          from assigned as a
+          full join (select c.arm, c.stratum, c.day, c.customers, c.earliest_t0, c.latest_t0
+                       from experiments.cohort as c
+                      where c.experiment_id = :id) as c
+            on c.arm = a.arm and c.stratum = a.stratum and c.day = a.day
+         where (a.customers, a.earliest_t0, a.latest_t0) is distinct from (c.customers, c.earliest_t0, c.latest_t0)
     )
-    select count(*)
-      from differing as d
-     where not exists (select from pending as p where p.customer_id = d.customer_id)
+    select (select count(*) from resized)
+         + (select count(*)
+              from differing as d
+             where not exists (select from pending as p where p.customer_id = d.customer_id))
 """)  # noqa: S608  (constants of these modules)
 COUNTED = "(select sum(c.customers) from experiments.cohort as c where c.experiment_id = :id)"
 BALANCE = sa.text(f"""
-    select f.key as feature, a.arm, count(*) as n, avg(cast(f.value as float8)) as mean,
-           var_samp(cast(f.value as float8)) as variance
+    select f.key as feature, a.arm, count(*) as n, avg(cast(n.value as float8)) as mean,
+           var_samp(cast(n.value as float8)) as variance
       from experiments.assignment as a
      cross join lateral jsonb_each(a.features) as f
+     cross join lateral (
+            select case when jsonb_typeof(f.value) = 'number' then cast(f.value as numeric) end as value) as n
      where a.experiment_id = :id
        and {people.SAMPLED.format(total=COUNTED)}
-       and jsonb_typeof(f.value) = 'number'
+       and n.value between -{LARGEST} and {LARGEST}
      group by f.key, a.arm
 """)  # noqa: S608
 DISCREPANCIES = sa.text("""
@@ -110,7 +129,10 @@ DISCREPANCIES = sa.text("""
 
 
 def cohorts(db: Db, experiment_id: UUID, until: datetime | None) -> list[Cohort]:
-    """Customers assigned: as the tick accumulated them, or all whose t0 lies before `until`."""
+    """Customers assigned, also those whose t0 is still to come: as the tick accumulated them, or counted anew.
+
+    Of customers who come by online those who had come by `until`.
+    """
     statement = COHORTS_ACCUMULATED if until is None else COHORTS_RECOUNTED
     return [Cohort(*row) for row in db.execute(statement, {"id": experiment_id, "until": until})]
 
@@ -129,7 +151,7 @@ def values(db: Db, experiment_id: UUID, metric_id: UUID, days: Collection[date],
 
 
 def disagreements(db: Db, experiment_id: UUID) -> int:
-    """Outcomes whose recount differs from what was accumulated, of customers for whom nothing waits. Must be 0."""
+    """Outcomes and sizes of cohorts whose recount differs from what was accumulated, where nothing waits. Must be 0."""
     return int(db.execute(DISAGREEMENTS, {"id": experiment_id}).scalar_one())
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from services.experiments.uplift.data import Floats
 from shared.contracts.base import JsonValue
+from shared.magnitudes import is_countable
 
 MOST_CATEGORIES = 20
 RAREST = 0.005  # share of customers below which a category is not told apart
@@ -32,7 +33,8 @@ def encode(features: Mapping[str, Sequence[JsonValue]], customers: int) -> Desig
 
     Numbers and booleans stay numbers, a gap takes the median. Text becomes one column for each category that at least
     0.5 % have, the twenty most frequent at most; numbers mixed with text count as text. Whoever lacks a value is told
-    apart by a column of its own. Columns that are constant, lists and objects are left out.
+    apart by a column of its own. Numbers beyond `LARGEST`, which earlier releases took, are gaps.
+    Columns that are constant, lists and objects are left out.
 
     Raises
     ------
@@ -52,12 +54,15 @@ def encode(features: Mapping[str, Sequence[JsonValue]], customers: int) -> Desig
 def _encoded(source: str, values: Sequence[JsonValue]) -> Iterator[tuple[str, Floats]]:
     column = np.empty(len(values), dtype=object)
     column[:] = values
-    missing = np.array([value is None for value in values], dtype=bool)
     kinds = set(map(type, values)) - {type(None)}
     if not kinds or not kinds <= {int, float, bool, str}:
         return
+    texts = str in kinds
+    missing = np.array([value is None or not (texts or is_countable(value)) for value in values], dtype=bool)
+    if missing.all():
+        return
     yield f"{source} is missing", missing.astype(np.float64)
-    if str in kinds:
+    if texts:
         yield from _categories(source, column[~missing].astype(str), ~missing)
     else:
         numbers = np.full(len(values), np.nan)

@@ -9,20 +9,21 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from services.feedback.refine import HALF_SQL, Coding, FeatureProfile
+from shared import db as database
 from shared.db import Db
+from shared.magnitudes import LARGEST
 
 SAMPLED = 200_000  # customers whose features are profiled; of more, an even sample by hash
 PROBABILITIES = [step / 10 for step in range(1, 10)]
 KINDS = {"number": "number", "string": "category", "boolean": "boolean"}
 
-PATIENCE = sa.text("set local statement_timeout = '15min'")
-# Of rows just loaded Postgres has no statistics: it expects a handful and would loop over all pairs.
-WHOLE_SETS = sa.text("set local enable_nestloop = off")
 COUNT = sa.text("""
     select count(*) as assigned, count(*) filter (where a.t0 < :until) as mature
       from published.experiments_assignments as a
      where a.experiment_id = :experiment_id
 """)
+# What earlier releases took beyond it counts as that much: a rule's comparison says the same of both.
+DOUBLE = f"cast(least(greatest(cast({{text}} as numeric), -{LARGEST}), {LARGEST}) as float8)"
 FEATURES = """
     with feature as (
       select f.key as name, f.value #>> '{}' as text, jsonb_typeof(f.value) as type
@@ -43,7 +44,8 @@ PRESENT = sa.text(f"""
 QUANTILES = sa.text(f"""
     {FEATURES}
     select f.name,
-           percentile_disc(cast(:probabilities as float8[])) within group (order by cast(f.text as float8)) as quantiles
+           percentile_disc(cast(:probabilities as float8[]))
+               within group (order by {DOUBLE.format(text="f.text")}) as quantiles
       from feature as f
      where f.type = 'number'
      group by f.name
@@ -61,9 +63,10 @@ VALUES = sa.text(f"""
      where c.place <= 11
      order by c.name, c.place
 """)  # noqa: S608
-NUMBER = """
-    case when jsonb_typeof(a.features -> :name_{n}) = 'number'
-         then width_bucket(cast(a.features ->> :name_{n} as float8), cast(:cuts_{n} as float8[])) else -1 end"""
+NUMBER = f"""
+    case when jsonb_typeof(a.features -> :name_{{n}}) = 'number'
+         then width_bucket({DOUBLE.format(text="a.features ->> :name_{n}")}, cast(:cuts_{{n}} as float8[]))
+         else -1 end"""
 CATEGORY = """
     case when a.features ->> :name_{n} is null then -1
          else coalesce(array_position(cast(:values_{n} as text[]), a.features ->> :name_{n}), 0) end"""
@@ -108,8 +111,8 @@ class Measured(NamedTuple):
 
 def be_patient(db: Db) -> None:
     """Let this transaction's statements take as long as reading a whole experiment may, and join whole sets."""
-    db.execute(PATIENCE)
-    db.execute(WHOLE_SETS)
+    database.be_patient(db)
+    database.take_whole_sets(db)
 
 
 def count(db: Db, population: Population) -> Counted:

@@ -8,13 +8,13 @@ import sqlalchemy as sa
 
 from shared.contracts.base import JsonValue
 from shared.db import Db
+from shared.db import be_patient as be_patient
 
 # Who objects to profiling is in no model, and in no figure about one.
 ALLOWED = """
            not exists (select
                          from published.audience_portraits as p
                         where p.customer_id = e.customer_id and p.profiling is false)"""
-PATIENCE = sa.text("set local statement_timeout = '15min'")
 
 CURRENCIES = sa.text(f"""
     select e.currency, count(*) as events
@@ -90,11 +90,6 @@ class Purchases(NamedTuple):
     purchase: str
     as_of: datetime
     currency: str
-
-
-def be_patient(db: Db) -> None:
-    """Let this transaction's statements take as long as scoring all customers may."""
-    db.execute(PATIENCE)
 
 
 def currencies(db: Db, kind: str, as_of: datetime) -> dict[str, int]:

@@ -255,10 +255,10 @@ def test_the_hash_depends_on_the_id_alone(ids):
 
 def test_features_of_all_kinds_become_numbers():
     rows = [
-        {"age": 30, "vip": True, "city": "Lyon", "score": 1.5, "tags": ["a"]},
+        {"age": 30, "vip": True, "city": "Lyon", "score": 1.5, "tags": ["a"], "huge": 10**400, "x": 10**400},
         {"age": None, "vip": False, "city": "Gent", "score": 2},
         {"age": 50, "vip": True, "city": None, "score": "high"},
-        {"age": 40, "vip": False, "city": "Lyon"},
+        {"age": 40, "vip": False, "city": "Lyon", "huge": 8},
     ]
     design = encoding.encode(columns_of(rows), 4)
     columns = dict(zip(design.names, design.matrix.T.tolist(), strict=True))
@@ -266,6 +266,7 @@ def test_features_of_all_kinds_become_numbers():
         "age is missing": [0, 1, 0, 0],
         "age": [30, 40, 50, 40],  # the gap takes the median
         "vip": [1, 0, 1, 0],
+        "huge is missing": [1, 1, 1, 0],
         "city is missing": [0, 0, 1, 0],
         "city = Lyon": [1, 0, 0, 1],
         "city = Gent": [0, 1, 0, 0],

@@ -1,11 +1,14 @@
 """How customers become cells, and how questions about codes are said in the segment language."""
 
+import json
+
 import numpy as np
 import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.feedback.queries import cells as queries
 from services.feedback.refine import HALF_SQL, Coding, FeatureProfile, cells_of, codings, is_grow
 from services.feedback.refine.splits import clause, codebook, splits, words
 
@@ -47,6 +50,14 @@ def test_features_that_no_rule_could_use_are_left_out():
 def test_no_more_features_are_searched_than_asked_for():
     profiles = [FeatureProfile(str(n), "trait", "boolean", 9, values=(("true", 5), ("false", 4))) for n in range(5)]
     assert [coding.name for coding in codings(profiles, 9, most=2)] == ["0", "1"]
+
+
+@pytest.mark.parametrize(("value", "code"), [(26, 1), (10**400, 2), (-(10**400), 0), ("26", -1)])
+def test_a_number_beyond_every_double_falls_where_its_rule_says(feedback_engine, value, code):
+    query = sa.text(f"select {queries.NUMBER.format(n=0)} from (select cast(:given as jsonb) as features) as a")
+    asked = {"given": json.dumps({"age": value}), "name_0": "age", "cuts_0": list(AGE.cuts)}
+    with feedback_engine.connect() as connection:
+        assert connection.execute(query, asked).scalar_one() == code
 
 
 def test_rows_become_arrays():
