@@ -78,7 +78,10 @@ def create(db: Db, new: NewSegment) -> Segment:
 
 
 def revise(db: Db, reference: str, revision: Revision) -> Segment:
-    """Make a new version; the same definition again changes nothing. Raises `NotFound`, `Invalid`, `VersionPassed`."""
+    """Make a new version; the same definition again changes the name at most, which belongs to no version.
+
+    Raises `NotFound`, `Invalid`, `VersionPassed`.
+    """
     now = datetime.now(UTC)
     queries.keep_others_waiting(db)
     segment = queries.find(db, reference)
@@ -86,6 +89,10 @@ def revise(db: Db, reference: str, revision: Revision) -> Segment:
         return segment
     if revision.based_on not in (None, segment.version):
         raise VersionPassed(f"The segment {segment.key} is at version {segment.version} already.")
+    if revision.definition == segment.definition and revision.name is not None:
+        queries.rename(db, segment.id, revision.name)
+        log.info("segment renamed", segment=segment.key)
+        return queries.find(db, reference)
     check(revision.definition, queries.catalogue(db, revision.definition, now), own=segment.key)
     version = segment.version + 1
     change = Change(segment.id, version, revision.definition, revision.name, revision.note, revision.evidence)

@@ -96,7 +96,7 @@ def revise_segment(
     db: Tx,
     once: Once,
 ) -> Segment:
-    """Put a new version in force; old ones stay. The definition that is in force already changes nothing."""
+    """Put a new version in force; old ones stay. The definition in force already changes the name at most."""
     return once(db, revision, effect=lambda: actions.revise(db, reference, revision), answer=Segment)
 
 

@@ -41,6 +41,7 @@ REVISE = sa.text("""
        set version = :version, name = coalesce(:name, s.name), revised_at = :now
      where s.id = :id
 """)
+RENAME = sa.text("update audience.segment as s set name = :name where s.id = :id")
 COLUMNS = """s.id, s.key, s.name, s.version, v.definition, s.created_at, s.revised_at
       from audience.segment as s
       join audience.segment_version as v on v.segment_id = s.id and v.version = s.version"""
@@ -102,6 +103,11 @@ def revise(db: Db, change: Change, now: datetime) -> None:
     db.execute(REVISE, {"id": change.id, "version": change.version, "name": change.name, "now": now})
 
 
+def rename(db: Db, segment_id: UUID, name: str) -> None:
+    """Give a segment another name; no version of it says something else."""
+    db.execute(RENAME, {"id": segment_id, "name": name})
+
+
 def _store(db: Db, change: Change, now: datetime) -> None:
     row = {"id": change.id, "version": change.version, "note": change.note, "now": now}
     row |= {"definition": change.definition.model_dump(mode="json")}
@@ -161,16 +167,17 @@ def catalogue(db: Db, definition: Clause, as_of: datetime, *others: Clause) -> C
 
 def _referred(db: Db, definitions: Sequence[Clause]) -> dict[str, Referenced]:
     found: dict[str, Referenced] = {}
-    wanted = _named(definitions)
-    while wanted:
+    asked: set[str] = set()
+    while wanted := _named(definitions) - asked:
+        asked |= wanted
         ids = [identifier for identifier in map(_id, wanted) if identifier is not None]
-        rows = db.execute(MANY, {"references": sorted(wanted), "ids": ids})
-        segments = [_segment(row) for row in rows]
+        segments = [_segment(row) for row in db.execute(MANY, {"references": sorted(wanted), "ids": ids})]
         for one in segments:
-            found[one.key] = found[str(one.id)] = Referenced(one.key, one.version, one.definition)
+            found[str(one.id)] = Referenced(one.key, one.version, one.definition)
+            found.setdefault(one.key, found[str(one.id)])
         if len(found) > 4 * MAX_SEGMENTS:
             raise Invalid(f"The definition needs more than {MAX_SEGMENTS} other segments.")
-        wanted = _named([one.definition for one in segments]) - found.keys()
+        definitions = [one.definition for one in segments]
     return found
 
 

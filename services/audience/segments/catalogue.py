@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
+from uuid import UUID
 
 from services.audience.segments.tree import references
 from shared.contracts.audience import AttributeType
@@ -32,9 +33,9 @@ class Referenced(NamedTuple):
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Types of attributes, properties of the kinds of event, segments by what they are referred to, and cut-offs.
+    """Types of attributes, properties of the kinds of event, segments by key and by id, and cut-offs.
 
-    `segments` answers to keys and ids alike. `cutoffs` holds those that were in force at the moment of evaluation.
+    `cutoffs` holds those that were in force at the moment of evaluation.
     """
 
     attributes: Mapping[str, AttributeType] = field(default_factory=dict)
@@ -47,11 +48,18 @@ class Catalogue:
         return EVENT_FIELDS.get(name) or self.kinds.get(kind, {}).get(name)
 
     def segment(self, reference: str) -> Referenced:
-        """What a reference stands for. Raises `Invalid` where there is no such segment."""
-        found = self.segments.get(reference)
+        """What a reference, a key or an id in any case, stands for. Raises `Invalid` where there is no such segment."""
+        found = self.segments.get(_as_id(reference)) or self.segments.get(reference)
         if found is None:
             raise Invalid(f"There is no segment {reference}.")
         return found
+
+
+def _as_id(reference: str) -> str:
+    try:
+        return str(UUID(reference))
+    except ValueError:
+        return reference
 
 
 def referred(definition: Clause, catalogue: Catalogue, own: str | None = None) -> list[Referenced]:

@@ -247,6 +247,16 @@ def test_a_revision_keeps_the_old_version_and_the_same_definition_changes_nothin
     assert versions[1]["definition"] == segment["definition"]
 
 
+def test_another_name_for_the_same_definition_makes_no_version(audience, made):
+    segment = made("renamed", {"attribute": "age", "is": "lt", "value": 40}, name="Young")
+    where = f"/v1/segments/{segment['key']}"
+    renaming = {"definition": segment["definition"], "name": "Under 40"}
+    assert audience.put(where, json=renaming | {"based_on": 2}).status_code == 409
+    assert audience.put(where, json=renaming | {"based_on": 1}).json() == segment | {"name": "Under 40"}
+    assert audience.get(where).json() == segment | {"name": "Under 40"}
+    assert [one["version"] for one in audience.get(f"{where}/versions").json()["items"]] == [1]
+
+
 def test_a_revision_based_on_a_passed_version_is_refused(audience, made):
     segment = made("contested", {"attribute": "age", "is": "lt", "value": 40})
 
@@ -310,6 +320,15 @@ def test_segments_of_segments_follow_their_revisions(audience, made, shop, among
     body = {"definition": among({"attribute": "age", "is": "missing"})}
     audience.put(f"/v1/segments/{inner['key']}", json=body)
     assert members(audience, outer) == [shop["ann"], shop["bob"]]
+
+
+@pytest.mark.parametrize("written", [str.upper, lambda one: one.replace("-", "")])
+def test_a_clause_finds_a_segment_by_its_id_however_that_is_written(audience, made, shop, among, written):
+    inner = made("inner", among({"attribute": "age", "is": "lt", "value": 40}))
+    outer = made("outer", among({"segment": written(inner["id"])}))
+    assert members(audience, outer) == [shop["ann"]] == members(audience, {"id": written(outer["id"])})
+    circle = audience.put(f"/v1/segments/{inner['id']}", json={"definition": {"segment": written(outer["id"])}})
+    assert (circle.status_code, pointers(circle)) == (422, ["/definition/segment"])
 
 
 def test_a_circle_is_refused_by_name_and_changes_nothing(audience, made):
