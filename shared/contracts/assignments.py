@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from shared.contracts.base import CustomerId, Instant, JsonValue, Key, Message
+from shared.contracts.base import CustomerId, Flag, Instant, JsonValue, Key, Message, Number, Whole
 from shared.contracts.experiments import Population
 from shared.magnitudes import is_countable
 
@@ -56,7 +56,7 @@ class AssignmentsRun(Message):
 
 
 AttributeValue = Annotated[
-    Annotated[str, StringConstraints(max_length=1000)] | int | float | bool | None, AfterValidator(_countable)
+    Annotated[str, StringConstraints(max_length=1000)] | Whole | Number | Flag | None, AfterValidator(_countable)
 ]
 
 

@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from shared.contracts.base import CustomerId, Instant, JsonValue, Key, Message, Text
+from shared.contracts.base import CustomerId, Flag, Instant, JsonValue, Key, Message, Number, Text
 from shared.contracts.permissions import Consent, ContactPoint, NewConsent, NewContactPoint
 
 
@@ -53,8 +53,8 @@ class AttributeType(StrEnum):
 class AllowedRange(Message):
     """Bounds of a number, both included; a missing one is open."""
 
-    minimum: float | None = None
-    maximum: float | None = None
+    minimum: Number | None = None
+    maximum: Number | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> "AllowedRange":
@@ -122,7 +122,7 @@ class NewAttribute(Message):
     unit: Text | None = Field(default=None, max_length=40)
     description: Text = Field(default="", max_length=1000)
     allowed: Allowed = None
-    personal: bool = False
+    personal: Flag = False
     supplement: Supplement | None = None
 
 
@@ -157,7 +157,7 @@ class PortraitChange(Message):
     identities: Identities | None = None
     contact_points: list[NewContactPoint] = Field(default_factory=list, max_length=20)
     consents: list[NewConsent] = Field(default_factory=list, max_length=100)
-    profiling: bool | None = None
+    profiling: Flag | None = None
 
 
 class CustomerRow(PortraitChange):

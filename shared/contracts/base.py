@@ -120,5 +120,9 @@ Money = Annotated[
     Field(max_digits=20, decimal_places=6, allow_inf_nan=False),
     PlainSerializer(lambda amount: format(amount, "f"), return_type=str, when_used="json"),
 ]
+Whole = Annotated[int, Field(strict=True)]
+"""A whole number in a body; `"3"`, `3.0` and `true` are none. In a file of CSV, where all is text, no field is one."""
+Number = Annotated[float, Field(strict=True)]
+Flag = Annotated[bool, Field(strict=True)]
 JsonValue = Annotated[Any, AfterValidator(_storable)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]

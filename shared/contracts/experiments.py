@@ -12,7 +12,20 @@ from uuid import UUID
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from shared.contracts.base import Instant, JsonValue, Key, Message, Money, Name, NewKey, Text, WithoutAddress
+from shared.contracts.base import (
+    Flag,
+    Instant,
+    JsonValue,
+    Key,
+    Message,
+    Money,
+    Name,
+    NewKey,
+    Number,
+    Text,
+    Whole,
+    WithoutAddress,
+)
 
 
 class State(StrEnum):
@@ -50,10 +63,10 @@ class Arm(Message):
     """One treatment. `contact` defaults to "unless it is the control"; `payload` is what the sending tool needs."""
 
     key: Key
-    weight: float = Field(gt=0, le=1)
+    weight: Number = Field(gt=0, le=1)
     payload: JsonValue = None
-    control: bool = False
-    contact: bool | None = None
+    control: Flag = False
+    contact: Flag | None = None
     cost_per_contact: Money | None = None
 
     @field_validator("cost_per_contact")
@@ -73,7 +86,7 @@ class Guardrail(Message):
     without one only a shown loss counts against the arm."""
 
     metric: Key
-    margin: float | None = Field(default=None, ge=0, lt=1)
+    margin: Number | None = Field(default=None, ge=0, lt=1)
 
 
 def _guardrail(value: object) -> object:
@@ -130,9 +143,9 @@ class Design(Message):
     split: Split = Split.HASH
     arms: list[Arm] = Field(min_length=2, max_length=20)
     metrics: ExperimentMetrics
-    alpha: float = Field(default=0.05, gt=0, le=0.5)
+    alpha: Number = Field(default=0.05, gt=0, le=0.5)
     method: Method | None = None
-    planned_size: int | None = Field(default=None, ge=2, le=10_000_000_000)
+    planned_size: Whole | None = Field(default=None, ge=2, le=10_000_000_000)
     seed: Name | None = None
 
     @field_validator("arms")

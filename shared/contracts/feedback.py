@@ -13,17 +13,19 @@ from shared.contracts.base import (
     LATEST,
     Currency,
     CustomerId,
+    Flag,
     Instant,
     JsonValue,
     Key,
     Message,
     Name,
+    Number,
     Text,
     Written,
 )
+from shared.magnitudes import is_countable
 
 EventId = Annotated[CustomerId, "the sender's own name for the event; unique for its customer"]
-from shared.magnitudes import is_countable
 Kind = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,59}$")]
 Door = Literal["one", "list", "ndjson", "csv", "retry"]
 RejectCode = Literal["rejected", "conflict", "unreadable"]
@@ -60,10 +62,10 @@ def _holdable(value: Any, depth: int = 0) -> None:
     elif kind is float:
         if not math.isfinite(value):
             raise ValueError("must not contain NaN or an infinity")
-    elif kind is dict or kind is list:
-        _holdable_within(value, depth + 1)
         if not is_countable(value):
             raise ValueError("must not contain a number beyond 1e20")
+    elif kind is dict or kind is list:
+        _holdable_within(value, depth + 1)
     elif value is not None and kind is not bool:
         raise ValueError("must be a JSON value")
 
@@ -206,10 +208,10 @@ class PropertyRule(Message):
     """What one property of a kind holds. `minimum` and `maximum` bound a number; `above` is an open lower bound."""
 
     type: Literal["text", "number", "boolean", "time"]
-    required: bool = False
-    minimum: float | None = None
-    maximum: float | None = None
-    above: float | None = None
+    required: Flag = False
+    minimum: Number | None = None
+    maximum: Number | None = None
+    above: Number | None = None
     allowed: Annotated[list[Text], Field(max_length=200)] | None = None
 
 

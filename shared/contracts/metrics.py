@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from shared.contracts.base import Currency, Instant, Key, Message, Money, Text
+from shared.contracts.base import Currency, Instant, Key, Message, Money, Number, Text, Whole
 from shared.contracts.comparisons import OF_TIME, Comparison, PropertyName
 
 EventKind = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,59}$")]
@@ -73,12 +73,12 @@ class NewMetric(Message):
     events: list[CountedEvent] = Field(default_factory=list, max_length=20)
     where: Where = Field(default_factory=dict)
     value: PropertyName | None = None
-    window_days: int = Field(ge=1, le=730)
+    window_days: Whole = Field(ge=1, le=730)
     direction: Direction = Direction.UP
     observable: Observable = Observable.ALL_ARMS
     maturity: Maturity = Maturity.CLOSED
     cap: Money | None = None
-    margin: float | None = Field(default=None, gt=0, le=1)
+    margin: Number | None = Field(default=None, gt=0, le=1)
     currency: Currency | None = None
 
     @field_validator("cap")

@@ -8,7 +8,19 @@ from uuid import UUID
 from pydantic import ConfigDict, Field, StringConstraints
 
 from shared.contracts.audience import AttributeName
-from shared.contracts.base import CustomerId, Instant, JsonValue, Key, Message, Name, NewKey, Text, WithoutAddress
+from shared.contracts.base import (
+    CustomerId,
+    Instant,
+    JsonValue,
+    Key,
+    Message,
+    Name,
+    NewKey,
+    Number,
+    Text,
+    Whole,
+    WithoutAddress,
+)
 from shared.contracts.clauses import Definition
 
 
@@ -30,10 +42,10 @@ class Evidence(Message):
     refinement_id: UUID
     experiment: Key
     metric: Key
-    gain: float
-    low: float
-    forecast: float
-    alpha: float
+    gain: Number
+    low: Number
+    forecast: Number
+    alpha: Number
 
 
 class Revision(Message):
@@ -43,7 +55,7 @@ class Revision(Message):
     name: Annotated[Name, WithoutAddress] | None = None
     note: Annotated[Text, StringConstraints(max_length=1000), WithoutAddress] | None = None
     evidence: Evidence | None = None
-    based_on: int | None = Field(default=None, ge=1)
+    based_on: Whole | None = Field(default=None, ge=1)
 
 
 class Segment(Message):
@@ -80,7 +92,7 @@ class PreviewRequest(Message):
 
     definition: Definition
     as_of: Instant | None = None
-    timeout_ms: int = Field(default=15_000, ge=1, le=60_000)
+    timeout_ms: Whole = Field(default=15_000, ge=1, le=60_000)
 
 
 class ClauseCount(Message):
@@ -161,7 +173,7 @@ class NewCutoff(Message):
 
     trait: AttributeName
     name: Key
-    top_share: float = Field(gt=0, lt=1)
+    top_share: Number = Field(gt=0, lt=1)
 
 
 class Cutoff(NewCutoff):

@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints, model_validator
 from shared.contracts.audience import AttributeName
 from shared.contracts.base import (
     Currency,
+    Flag,
     Instant,
     JsonValue,
     Key,
@@ -17,7 +18,9 @@ from shared.contracts.base import (
     Money,
     Name,
     NewKey,
+    Number,
     Text,
+    Whole,
     WithoutAddress,
     refuse_at,
 )
@@ -84,8 +87,8 @@ class MaxContacts(Message):
     reserved counts; service messages are neither limited nor counted.
     """
 
-    count: int = Field(ge=1, le=1000)
-    days: int = Field(ge=1, le=366)
+    count: Whole = Field(ge=1, le=1000)
+    days: Whole = Field(ge=1, le=366)
 
 
 class NewTargetList(Message):
@@ -104,14 +107,14 @@ class NewTargetList(Message):
     channel: Channel | None = None
     purpose: Purpose | None = None
     rank_by: RankBy | None = None
-    limit: int | None = Field(default=None, ge=1, le=1_000_000_000)
+    limit: Whole | None = Field(default=None, ge=1, le=1_000_000_000)
     strata: list[Reference] = Field(default_factory=list, max_length=5)
-    holdout_share: float = Field(default=0.0, ge=0, lt=1)
+    holdout_share: Number = Field(default=0.0, ge=0, lt=1)
     max_contacts: MaxContacts | None = None
     seed: Annotated[Name, WithoutAddress] | None = None
     as_of: Instant | None = None
-    valid_hours: int = Field(default=72, ge=1, le=8760)
-    dry_run: bool = False
+    valid_hours: Whole = Field(default=72, ge=1, le=8760)
+    dry_run: Flag = False
 
     @model_validator(mode="after")
     def _scope_known(self) -> "NewTargetList":

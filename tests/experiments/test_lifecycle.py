@@ -114,6 +114,8 @@ def test_another_seed_is_another_design(experiments, experiment):
         ({"arms": [ARMS[0], {**ARMS[1], "cost_per_contact": "1e400"}]}, "/arms/1/cost_per_contact"),
         ({"alpha": 0}, "/alpha"),
         ({"alpha": "much"}, "/alpha"),
+        ({"alpha": "0.05"}, "/alpha"),
+        ({"arms": [{**ARMS[0], "control": "yes"}, ARMS[1]]}, "/arms/0/control"),
         ({"metrics": {"primary": "no-such-metric"}}, "/metrics/primary"),
         ({"metrics": {"primary": "a", "secondary": ["a"]}}, "/metrics"),
         ({"seed": ""}, "/seed"),
