@@ -36,6 +36,7 @@ def write(db: Db, items: Sequence[Item], received: Received) -> list[Verdict]:
     """Keep the new events in the transaction of `db`, with their arrival and their withdrawals: a verdict for each."""
     if not items:
         return []
+    items = _under_kept_ids(db, items)
     first, verdicts = _within(items, received.currency)
     keys = sorted(first)
     incoming = queries.Incoming(db, [items[first[key]].event for key in keys], received.currency)
@@ -52,6 +53,20 @@ def write(db: Db, items: Sequence[Item], received: Received) -> list[Verdict]:
     if arrived.events and any(item.event.kind in WITHDRAWING for item in items):
         queries.withdraw(db, arrived.batch_id)
     return verdicts
+
+
+def _under_kept_ids(db: Db, items: Sequence[Item]) -> Sequence[Item]:
+    """Events that an earlier release kept under another id stay under that one, so that none is there twice."""
+    earlier = [(item.event.customer_id, item.earlier_id) for item in items if item.earlier_id is not None]
+    kept = queries.stored(db, earlier)
+    if not kept:
+        return items
+    return [
+        item._replace(event=item.event.model_copy(update={"event_id": item.earlier_id}))
+        if (item.event.customer_id, item.earlier_id) in kept
+        else item
+        for item in items
+    ]
 
 
 def _key(event: Event) -> tuple[str, str]:
@@ -71,10 +86,11 @@ def _within(items: Sequence[Item], currency: str) -> tuple[dict[tuple[str, str],
 
 
 def _content(event: Event, currency: str) -> Event:
-    """What of an event is compared, so that it equals another where Postgres would say so of what is stored, or where
-    they differ in nothing but hashes."""
+    """What of an event is compared with another of its key, so that they are equal where Postgres would say so of what
+    is stored, or where they differ in nothing but hashes."""
     return event.model_copy(
         update={
+            "event_id": None,
             "currency": queries.currency_of(event, currency),
             "text": None if event.text is None else alike(event.text),
             "properties": _comparable(event.properties) if event.properties else None,
@@ -84,8 +100,8 @@ def _content(event: Event, currency: str) -> Event:
 
 def _comparable(value: Any) -> Any:
     """JSON in which true is not 1, as in Postgres and unlike in Python, and all hashes are alike."""
-    if isinstance(value, dict):
-        return {name: _comparable(item) for name, item in value.items()}
+    if isinstance(value, dict):  # pairs, for two names may be hashes
+        return sorted(((alike(name), _comparable(item)) for name, item in value.items()), key=repr)
     if isinstance(value, list):
         return [_comparable(item) for item in value]
     if isinstance(value, str):

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.feedback import rejects
+from services.feedback.personal import hashed
 from tests.feedback.conftest import Make
 
 SECRET = "a-secret-of-the-tests"
@@ -136,6 +137,32 @@ def test_personal_fields_are_hashed_also_where_an_item_is_broken_or_long(raw: st
         assert personal not in found.raw
     assert not found.whole
     assert len(found.raw) <= rejects.RAW_LIMIT
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        '{"customer_id": "00491701234567", "value": "x"}',
+        '{"customer_id": "00491701234567", "value": }',
+        '{"msisdn": "491701234567", "tel": "0170 1234567", "phones": [491701234567]}',
+        '{"msisdn": "491701234567", "tel": "0170 1234567", }',
+        '{"link": "https://shop.example/?e=anna%40example.com&n=1"}',
+        r'{"note": "anna\u0040example.com"}',
+        r'{"note": "anna\u0040example.com", "note": 1}',
+        r'{"note": "j\u00f6rg\u0040m\u00fcller.de" "anna@example.com"}',
+        '{"note": "jörg@müller.de and o\'brien@example.com"}',
+        '{"note": "jörg@müller.de and o\'brien@example.com"',
+        '{"anna@example.com": "x", "＋49 170 1234567": [{"+49.170.1234567": "＋49 170 1234567"}]}',
+        "x" * (rejects.RAW_LIMIT - 20) + " anna@example.com, anna@example.com",
+        "x" * (rejects.RAW_LIMIT - 12) + " +49 170 1234567",
+    ],
+)
+def test_addresses_are_hashed_however_they_are_written(raw: str) -> None:
+    found = rejects.kept(raw.encode(), SECRET)
+    shown = found.raw.decode()
+    for personal in ("170", "anna", "rg@", "u00f6rg", "ller.de", "brien", "o'"):
+        assert personal not in shown.replace(hashed("anna@example.com", SECRET), "")
+    assert not found.whole
 
 
 def test_what_is_broken_and_not_personal_is_kept_to_be_mended() -> None:

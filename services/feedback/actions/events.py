@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 
-from services.feedback.actions.intake import REJECTED, Intake, Source, Tally
-from services.feedback.doors import Parsed, Refusal, native
-from services.feedback.events import identified, problems
-from services.feedback.personal import without_contact_data
+from services.feedback.actions.intake import REJECTED, Intake, Source, Tally, admitted
+from services.feedback.doors import Item, Parsed, Refusal, native
+from services.feedback.events import problems
 from services.feedback.writer import Verdict
 from shared.contracts.feedback import Event, IngestReport
 from shared.errors import Conflict, DomainError, FieldError, Invalid, TooLarge, Unreadable
@@ -63,7 +62,7 @@ def _write_behind(intake: Intake, chunks: Iterator[Parsed], source: Source, tall
             writing.result()
 
 
-def plain_one(intake: Intake, body: bytes) -> Event | None:
+def plain_one(intake: Intake, body: bytes) -> Item | None:
     """One event with nothing wrong, without a look into the database; None where there is more to say."""
     try:
         event = native.one(body)
@@ -72,10 +71,10 @@ def plain_one(intake: Intake, body: bytes) -> Event | None:
     if isinstance(event, list) or not intake.kinds.knows([event.kind]):
         return None
     found = problems(event, intake.kinds.registry(), datetime.now(UTC))
-    return None if found else without_contact_data(identified(event, None), intake.secret)
+    return None if found else admitted(Item(0, event), intake.secret)
 
 
-def look_at_one(intake: Intake, body: bytes, source: Source) -> Event:
+def look_at_one(intake: Intake, body: bytes, source: Source) -> Item:
     """The event in a body. What is refused is kept. Raises `Unreadable`, `Invalid`."""
     try:
         event = native.one(body)
@@ -87,7 +86,7 @@ def look_at_one(intake: Intake, body: bytes, source: Source) -> Event:
     else:
         found = problems(event, intake.kinds.registry([event.kind]), datetime.now(UTC))
         if not found:
-            return without_contact_data(identified(event, None), intake.secret)
+            return admitted(Item(0, event), intake.secret)
     _refuse(intake, body, found, source)
     raise Invalid("The event is refused.", found)
 

@@ -12,7 +12,7 @@ from services.feedback import rejects, writer
 from services.feedback.actions.kinds import Kinds
 from services.feedback.doors import Item, Parsed, Refusal
 from services.feedback.events import Registry, identified, problems
-from services.feedback.personal import without_contact_data
+from services.feedback.personal import earlier_id, without_contact_data
 from services.feedback.queries import rejects as reject_queries
 from services.feedback.writer import Received, Verdict
 from shared.contracts.feedback import Door, IngestReport, Reason, Rejected
@@ -131,10 +131,7 @@ class Intake:
 
 
 def judge(parsed: Parsed, registry: Registry, received_at: datetime, secret: str) -> Parsed:
-    """Part the events that keep the rules of their kinds, under their ids, from those that do not.
-
-    An id made of the content is made of it as it was sent, so that it outlives every change of what is hashed and how.
-    """
+    """Part the events that keep the rules of their kinds, as they may be kept, from those that do not."""
     judged = Parsed([], list(parsed.refusals))
     for item in parsed.items:
         found = problems(item.event, registry, received_at)
@@ -142,9 +139,22 @@ def judge(parsed: Parsed, registry: Registry, received_at: datetime, secret: str
             raw = item.event.model_dump_json(exclude_none=True).encode()
             judged.refusals.append(Refusal(item.place, *found[0], raw, item.source_row))
             continue
-        event = without_contact_data(identified(item.event, item.source_row), secret)
-        judged.items.append(item if event is item.event else item._replace(event=event))
+        judged.items.append(admitted(item, secret))
     return judged
+
+
+def admitted(item: Item, secret: str) -> Item:
+    """The item as it may be kept, under its id.
+
+    An id made of the content is made of it as it was sent, so that it outlives every change of what is hashed and how;
+    where one of the sender's is hashed otherwise than before, the earlier one goes with it.
+    """
+    sent = identified(item.event, item.source_row)
+    event = without_contact_data(sent, secret)
+    if event is item.event:
+        return item
+    earlier = None if event.event_id == sent.event_id else earlier_id(sent.event_id or "", secret)
+    return item._replace(event=event, earlier_id=None if earlier == event.event_id else earlier)
 
 
 def conflicts(items: Sequence[Item], verdicts: Sequence[Verdict]) -> list[Refusal]:

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 
 from services.feedback.actions import events as actions
 from services.feedback.actions.intake import Intake, Single, Source
-from services.feedback.doors import Item, Parsed, native
+from services.feedback.doors import Parsed, native
 from services.feedback.queries import events as queries
 from shared import bodies
 from shared.auth import requires
@@ -93,11 +93,11 @@ async def take(request: Request) -> IngestReport:
 
 
 async def _take_one(intake: Intake, body: bytes, source: Source) -> IngestReport:
-    event = actions.plain_one(intake, body)
-    if event is None:  # something needs a look into the database, or is wrong
-        event = await run_in_threadpool(actions.look_at_one, intake, body, source)
-    verdict = await asyncio.wrap_future(intake.shared_commit.submit(Single(Item(0, event), source)))
-    return actions.answer_one(event, verdict)
+    item = actions.plain_one(intake, body)
+    if item is None:  # something needs a look into the database, or is wrong
+        item = await run_in_threadpool(actions.look_at_one, intake, body, source)
+    verdict = await asyncio.wrap_future(intake.shared_commit.submit(Single(item, source)))
+    return actions.answer_one(item.event, verdict)
 
 
 @router.get("", dependencies=[requires("feedback:read")])

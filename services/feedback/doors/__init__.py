@@ -6,11 +6,15 @@ from shared.contracts.feedback import Event, RejectCode
 
 
 class Item(NamedTuple):
-    """An event and its place in the request: `place` counts from 0, `source_row` is the row of a file (from 1)."""
+    """An event and its place in the request: `place` counts from 0, `source_row` is the row of a file (from 1).
+
+    `earlier_id` is the event's id as an earlier release may have kept it, where that is another.
+    """
 
     place: int
     event: Event
     source_row: int | None = None
+    earlier_id: str | None = None
 
 
 class Refusal(NamedTuple):
