@@ -234,13 +234,16 @@ def list_keys(data_dir: DataDirectory) -> None:
 @keys.command("revoke")
 @for_people
 def revoke_key(identifier: Annotated[str, typer.Argument(help="The key's id.")], data_dir: DataDirectory) -> None:
-    """Revoke an API key; services refuse it within seconds."""
+    """Revoke an API key; services, which remember keys for five seconds, refuse it then at the latest."""
     from shared import auth
     from shared.db import transaction
 
     with _owner_engine(owner_settings(data_dir)) as engine, transaction(engine) as db:
         auth.revoke_key(db, identifier)
-    console.print(f"Key {identifier} is revoked.", highlight=False)
+    said = (
+        f"Key {identifier} is revoked; services that remember it refuse it in {auth.FRESH_FOR:g} seconds at the latest."
+    )
+    console.print(said, highlight=False, soft_wrap=True)
 
 
 @contextmanager

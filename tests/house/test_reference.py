@@ -1,11 +1,14 @@
 """The reference pages say what the code does: their examples are accepted, their tables equal the registries."""
 
+import csv
 import json
+import os
 import re
 import shlex
+import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import pytest
@@ -14,15 +17,21 @@ from pydantic import BaseModel
 from services.audience.segments.catalogue import Catalogue
 from services.audience.segments.check import problems
 from services.feedback.learn import rfm
-from shared.contracts import policies, results
+from shared.auth import SCOPES
+from shared.contracts import assignments, experiments, metrics, policies, results, targeting
 from shared.contracts.audience import AttributeType
 from shared.contracts.clauses import CLAUSES, PLANNED, AttributeClause, Measure
 from shared.contracts.comparisons import Operator
 from shared.contracts.feedback import Event, IngestReport, KindRule, Refinement, Reject
 from shared.contracts.kinds import WELL_KNOWN
+from shared.contracts.permissions import RefusedBecause
+from shared.settings import Settings
+from tests.conftest import KEY
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-SEGMENTS, STATISTICS, EVENTS = ((DOCS / f"{name}.md").read_text() for name in ("segments", "statistics", "events"))
+SEGMENTS, STATISTICS, EVENTS, LISTS, EXPERIMENTS, KEYS = (
+    (DOCS / f"{name}.md").read_text() for name in ("segments", "statistics", "events", "lists", "experiments", "keys")
+)
 ATTRIBUTES = {"age": "number", "city": "text", "newsletter": "boolean", "born": "date", "first_seen": "instant"}
 SAMPLES: dict[str, Any] = {
     "number": 1,
@@ -198,3 +207,77 @@ def test_the_grid_of_rfm_segments_is_the_one_in_use() -> None:
     rows = _tables(STATISTICS, "recency score")
     assert [int(row[0]) for row in rows] == [5, 4, 3, 2, 1]
     assert tuple(tuple(name.strip("`") for name in row[1:]) for row in reversed(rows)) == rfm.SEGMENTS
+
+
+@pytest.mark.parametrize(
+    ("page", "of", "model"),
+    [
+        (LISTS, "a campaign", targeting.NewCampaign),
+        (LISTS, "a list", targeting.NewTargetList),
+        (EXPERIMENTS, "a metric", metrics.NewMetric),
+        (EXPERIMENTS, "a counted event", metrics.CountedEvent),
+        (EXPERIMENTS, "an experiment", experiments.NewExperiment),
+        (EXPERIMENTS, "an arm", experiments.Arm),
+        (EXPERIMENTS, "`metrics`", experiments.ExperimentMetrics),
+        (EXPERIMENTS, "an assignment", assignments.AssignList),
+        (EXPERIMENTS, "a row", assignments.ExternalAssignment),
+        (EXPERIMENTS, "a question", assignments.AssignRequest),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else None,
+)
+def test_the_pages_of_a_campaign_explain_every_field(page: str, of: str, model: type[BaseModel]) -> None:
+    rows = _tables(page, f"field of {of}")
+    assert {name for row in rows for name in _named(row[0])} == set(model.model_fields)
+    needed = {name for row in rows if "Needed" in row[1] for name in _named(row[0])}
+    needed |= {_named(row[0])[0] for row in rows if "(needed)" in row[1]}
+    assert needed == {name for name, field in model.model_fields.items() if field.is_required()}
+
+
+@pytest.mark.parametrize(
+    ("page", "column", "names"),
+    [
+        (LISTS, "step", get_args(targeting.FunnelName)),
+        (LISTS, "reason", get_args(RefusedBecause)),
+        (EXPERIMENTS, "state", tuple(experiments.State)),
+        (EXPERIMENTS, "`reason`", tuple(_named(str(assignments.Assigned.__doc__)))[1:]),
+        (KEYS, "scope", SCOPES),
+    ],
+    ids=["funnel", "send-checks", "life", "assign", "keys"],
+)
+def test_the_pages_of_a_campaign_name_every_word_of_the_answers(page: str, column: str, names: tuple[str, ...]) -> None:
+    assert {name for row in _tables(page, column) for name in _named(row[0])} == set(names)
+
+
+def test_every_command_of_the_pages_of_a_campaign_runs_as_it_stands(
+    shop: httpx.Client, experiments: httpx.Client, feedback: httpx.Client, settings: Settings, tmp_path: Path
+) -> None:
+    permission = {"channel": "email", "purpose": "marketing", "state": "granted", "source": "form"}
+    rows = [
+        {
+            "customer_id": f"c{number}",
+            "attributes": {"city": "Lyon", "age": 20 + number},
+            "identities": {"email": f"c{number}@example.org"},
+            "consents": [permission],
+        }
+        for number in range(1, 31)
+    ]
+    assert shop.post("/v1/customers", json=rows).json()["accepted"] == 30
+    young = {"all": [{"attribute": "city", "is": "eq", "value": "Lyon"}, {"attribute": "age", "is": "lt", "value": 50}]}
+    if shop.post("/v1/segments", json={"key": "young-lyon", "definition": young}).status_code == 409:
+        assert shop.put("/v1/segments/young-lyon", json={"definition": young}).status_code == 200
+    script = "\n".join(re.findall(r"```bash\n(.*?)```", LISTS + EXPERIMENTS, flags=re.DOTALL))
+    urls = {name.upper(): settings.url_of(name) for name in ("audience", "experiments", "feedback")}
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=tmp_path, env={**os.environ, **urls, "KEY": KEY}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    said = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    rehearsed = next(answer for answer in said if answer.get("id", "") is None)
+    members = list(csv.DictReader((tmp_path / "members.csv").open()))
+    assert rehearsed["count"] == len(members) > 20
+    sent = list(csv.DictReader((tmp_path / "to-send.csv").open()))
+    assert ({row["arm"] for row in sent}, len(sent)) == ({"mail"}, len(members) // 2)
+    reasons = {given["experiment"]: given["reason"] for given in said[-1]["assignments"]}
+    assert reasons["banner"] == "assigned"
+    assert reasons["summer-mail"] in ("stored", "held_out")
