@@ -1,14 +1,19 @@
 """What is refused is kept with the reason, without what is personal, and can be tried again after a mend."""
 
 import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.feedback import rejects
+from services.feedback.actions.kinds import Kinds
 from services.feedback.personal import hashed
 from tests.feedback.conftest import Make
 
@@ -180,6 +185,45 @@ def test_a_name_that_is_an_address_is_not_pointed_out(feedback: httpx.Client, ev
 @pytest.mark.parametrize("name", ["order", "unsubscribed"])
 def test_kinds_that_are_known_everywhere_cannot_be_declared_anew(feedback: httpx.Client, name: str) -> None:
     assert feedback.put(f"/v1/kinds/{name}", json={}).status_code == 409
+
+
+def test_a_kind_is_known_to_every_process_once_it_is_declared_whatever_others_send_meanwhile(
+    feedback_engine: sa.Engine, feedback: httpx.Client, event: Make, unique: str
+) -> None:
+    others, over = Kinds(feedback_engine), threading.Event()
+
+    def send_undeclared() -> None:
+        while not over.is_set():
+            feedback.post("/v1/events", json=event(kind=f"z{unique}"))
+
+    with ThreadPoolExecutor() as pool:
+        pool.submit(send_undeclared)
+        try:
+            for number in range(10):
+                name = f"k{unique}{number}"
+                assert name not in others.registry([name])
+                assert feedback.put(f"/v1/kinds/{name}", json={}).status_code == 200
+                assert name in others.registry([name])
+                assert feedback.post("/v1/events", json=event(number, kind=name)).status_code == 200
+        finally:
+            over.set()
+
+
+def test_many_unknown_kinds_at_once_do_not_read_the_table_for_each(feedback_engine: sa.Engine) -> None:
+    kinds, readings = Kinds(feedback_engine), []
+
+    @sa.event.listens_for(feedback_engine, "before_cursor_execute")
+    def reading(*_: object) -> None:
+        readings.append(1)
+        time.sleep(0.2)
+
+    try:
+        with ThreadPoolExecutor(32) as pool:
+            found = list(pool.map(kinds.registry, [[f"unheard_{number}"] for number in range(32)]))
+    finally:
+        sa.event.remove(feedback_engine, "before_cursor_execute", reading)
+    assert all("order" in registry for registry in found)
+    assert len(readings) <= 16
 
 
 def test_all_kinds_are_listed_with_what_they_need(feedback: httpx.Client) -> None:

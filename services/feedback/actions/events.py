@@ -68,10 +68,12 @@ def plain_one(intake: Intake, body: bytes) -> Item | None:
         event = native.one(body)
     except Unreadable:
         return None
-    if isinstance(event, list) or not intake.kinds.knows([event.kind]):
+    if isinstance(event, list):
         return None
-    found = problems(event, intake.kinds.registry(), datetime.now(UTC))
-    return None if found else admitted(Item(0, event), intake.secret)
+    registry = intake.kinds.at_hand([event.kind])
+    if registry is None or problems(event, registry, datetime.now(UTC)):
+        return None
+    return admitted(Item(0, event), intake.secret)
 
 
 def look_at_one(intake: Intake, body: bytes, source: Source) -> Item:

@@ -9,7 +9,7 @@ from services.feedback import events
 from services.feedback.queries import kinds as queries
 from shared.contracts.feedback import KindRule, NewKind
 from shared.contracts.kinds import WELL_KNOWN
-from shared.db import Db, Engine, read_only
+from shared.db import Db, Engine, read_only, transaction
 from shared.errors import Conflict, NotFound
 from shared.pages import PageRequest
 
@@ -51,30 +51,42 @@ def declare(db: Db, name: str, new: NewKind) -> KindRule:
 
 
 class Kinds:
-    """The registry as this process knows it: at most `FRESH_FOR` seconds old, read anew for a kind it does not know."""
+    """The registry as this process knows it, at most `FRESH_FOR` seconds old.
+
+    It is read anew before a kind is called unknown, for another process may have declared it a moment ago. One reading
+    answers all who asked before it began, so that many unknown kinds at once do not read the table for each.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._lock = threading.Lock()
         self._registry: events.Registry = WELL_KNOWN
-        self._read_at = float("-inf")
+        self._read_at = float("-inf")  # when the latest reading began
 
-    def knows(self, named: Sequence[str]) -> bool:
-        """Whether the registry is fresh enough for these kinds, so that asking for it needs no database."""
-        age = time.monotonic() - self._read_at
-        return age <= FRESH_FOR and (age <= 0.2 or all(name in self._registry for name in named))
+    def at_hand(self, named: Sequence[str]) -> events.Registry | None:
+        """The registry, where it is fresh and has all these kinds, so that asking for it needs no database."""
+        registry, age = self._registry, time.monotonic() - self._read_at
+        return registry if age <= FRESH_FOR and all(name in registry for name in named) else None
 
-    def registry(self, named: Sequence[str] = ()) -> events.Registry:
+    def registry(self, named: Sequence[str]) -> events.Registry:
         """The registry; `named` are the kinds that are asked for."""
-        return self._registry if self.knows(named) else self.reread()
+        found = self.at_hand(named)
+        return self.reread() if found is None else found
 
     def reread(self) -> events.Registry:
-        """The registry as it stands now."""
-        with self._lock, read_only(self._engine) as db:
-            self._registry = {**WELL_KNOWN, **{rule.name: rule for rule in queries.declared(db)}}
-            self._read_at = time.monotonic()
-        return self._registry
+        """The registry as it stands now, or did a moment after this was called."""
+        asked_at = time.monotonic()
+        with self._lock:
+            if self._read_at < asked_at:
+                began_at = time.monotonic()
+                with read_only(self._engine) as db:
+                    self._registry = {**WELL_KNOWN, **{rule.name: rule for rule in queries.declared(db)}}
+                self._read_at = began_at
+            return self._registry
 
-    def forget(self) -> None:
-        """Read anew at the next call: something was declared."""
-        self._read_at = float("-inf")
+    def declare(self, name: str, new: NewKind) -> KindRule:
+        """Declare a kind, so that this process knows it from now on. Raises `WellKnown`."""
+        with transaction(self._engine) as db:
+            rule = declare(db, name, new)
+        self.reread()
+        return rule

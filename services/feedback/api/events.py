@@ -137,4 +137,4 @@ def _lines(request: Request) -> Iterator[Parsed]:
 
 def _rows(intake: Intake, request: Request) -> Iterator[Parsed]:
     rows = csv_rows(bodies.stream(request), ("customer_id", "kind", "occurred_at"))
-    yield from native.csv(rows, intake.kinds.registry())
+    yield from native.csv(rows, intake.kinds.reread())

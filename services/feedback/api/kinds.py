@@ -9,7 +9,7 @@ from services.feedback.api.events import IntakeOf
 from shared.auth import requires
 from shared.bodies import StrictRoute
 from shared.contracts.feedback import Kind, KindRule, NewKind
-from shared.db import ReadTx, Tx
+from shared.db import ReadTx
 from shared.pages import Page, Paged
 
 router = APIRouter(
@@ -37,7 +37,6 @@ def get_kind(name: Named, db: ReadTx) -> KindRule:
 
 
 @router.put("/{name}", dependencies=[requires("feedback:write")])
-def declare_kind(name: Named, new: NewBody, db: Tx, intake: IntakeOf) -> KindRule:
+def declare_kind(name: Named, new: NewBody, intake: IntakeOf) -> KindRule:
     """Declare a kind of event, or change what was declared of it. Events of kinds that nobody declared are refused."""
-    intake.kinds.forget()
-    return actions.declare(db, name, new)
+    return intake.kinds.declare(name, new)
