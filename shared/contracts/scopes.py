@@ -9,6 +9,8 @@ from shared.contracts.base import Key
 ChannelName = Literal["app", "email", "fax", "messenger", "phone", "post", "push", "sms", "web", "whatsapp"]
 PurposeName = Literal["marketing", "service"]
 CHANNELS: tuple[str, ...] = get_args(ChannelName)
+WITHOUT_ADDRESS = ("app", "web")
+"""Channels that reach whoever has signed in there: the customer's id is all the address they need."""
 PURPOSES: tuple[str, ...] = get_args(PurposeName)
 
 

@@ -1,6 +1,7 @@
 """One customer at a time: portraits, contact points, traits."""
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
 import pytest
@@ -109,6 +110,39 @@ def test_a_contact_point_is_what_was_said_last(audience, load, unique):
     point = audience.get(f"/v1/customers/{unique}").json()["contact_points"][0]
     assert (point["handle"], point["status"]) == ("device-2", "closed")
     assert audience.put(path, json={"handle": "ada@example.com"}).status_code == 422
+
+
+def test_a_status_keeps_the_address_and_an_active_point_needs_one(audience, load, unique):
+    address = "ab" * 32
+    load([{"customer_id": unique, "contact_points": [{"channel": "email", "address_hash": address}]}])
+    path = f"/v1/customers/{unique}/contact-points"
+    for status in ("bounced", "active"):
+        told = audience.put(f"{path}/email", json={"status": status}).json()
+        assert (told["address_hash"], told["status"]) == (address, status)
+    assert audience.put(f"{path}/email", json={"handle": "h"}).json()["address_hash"] is None
+    refused = audience.put(f"{path}/push", json={})
+    assert [error["pointer"] for error in refused.json()["errors"]] == ["/handle"]
+    assert audience.put(f"{path}/push", json={"status": "closed"}).status_code == 200
+    assert audience.put(f"{path}/app", json={}).status_code == 200
+
+
+def test_nobody_is_reached_by_a_contact_point_that_leads_nowhere(audience, load, unique):
+    permitted = [{"channel": "push", "purpose": "marketing", "state": "granted", "source": "crm"}]
+    load([{"customer_id": unique, "consents": permitted, "contact_points": [{"channel": "push"}]}])
+    question = {"customer_ids": [unique], "channel": "push", "purpose": "marketing"}
+    assert audience.post("/v1/send-checks", json=question).json()["checks"][0]["reason"] == "not reachable"
+
+
+def test_of_two_first_puts_of_a_customer_one_replaces_the_other(audience, catalogue, unique):
+    def put(path: str, name: str, value: object) -> None:
+        audience.put(path, json={"attributes": {name: value}}).raise_for_status()
+
+    with ThreadPoolExecutor(2) as threads:
+        for attempt in range(15):
+            path = f"/v1/customers/{unique}-{attempt}"
+            first, second = threads.submit(put, path, "age", 30), threads.submit(put, path, "city", "Lyon")
+            assert (first.result(), second.result()) == (None, None)
+            assert len(audience.get(path).json()["attributes"]) == 1
 
 
 def test_a_portrait_tells_what_was_said_last_of_each_brand_channel_and_purpose(audience, load, unique):

@@ -9,7 +9,7 @@ from services.audience.queries import attributes, loading
 from services.audience.queries import customers as queries
 from services.audience.screening import Screened
 from shared.contracts.audience import AttributeDefinition, Portrait, PortraitChange
-from shared.contracts.permissions import ContactPoint, ContactPointContent
+from shared.contracts.permissions import ContactPoint, ContactPointContent, ContactStatus
 from shared.db import Db
 from shared.errors import FieldError, Invalid, NotFound
 from shared.jobs import enqueue
@@ -22,6 +22,7 @@ def replace(db: Db, customer_id: str, change: PortraitChange, secret: str) -> Po
     if holds_contact_data(customer_id):
         raise Invalid("A customer id must not be an address.", [FieldError("#path/customer_id", NO_ADDRESS)])
     catalogue = attributes.catalogue(db, held=True)
+    queries.make_known(db, customer_id, datetime.now(UTC))  # of two calls at once the second waits here, and replaces
     gone = dict.fromkeys(queries.attribute_names(db, customer_id) or [])
     whole = change.model_copy(update={"attributes": {**gone, **change.attributes}})
     return _write(db, customer_id, whole, catalogue, secret)
@@ -54,4 +55,8 @@ def put_contact_point(db: Db, customer_id: str, channel: str, content: ContactPo
     if content.handle is not None and holds_contact_data(content.handle):
         raise Invalid("A handle must not be an address.", [FieldError("/handle", NO_ADDRESS)])
     queries.portrait(db, customer_id)
-    return queries.put_contact_point(db, customer_id, channel, content, datetime.now(UTC))
+    point, has_address = queries.put_contact_point(db, customer_id, channel, content, datetime.now(UTC))
+    if point.status is ContactStatus.ACTIVE and not has_address:
+        wrong = FieldError("/handle", "name a `handle` or an `address_hash`: none is known")
+        raise Invalid("An active contact point says where it leads to.", [wrong])
+    return point

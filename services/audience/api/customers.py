@@ -111,7 +111,10 @@ def put_contact_point(
     content: Annotated[ContactPointContent, Body(openapi_examples={"example": {"value": POINT}})],
     db: Tx,
 ) -> ContactPoint:
-    """Say how a customer is reached on a channel: by the sending tool's own handle, or a keyed hash of the address."""
+    """Say how a customer is reached on a channel: by the sending tool's own handle, or a keyed hash of the address.
+
+    Without both, it speaks of the address that is known. Active points need one, except on `app` and `web`.
+    """
     return actions.put_contact_point(db, customer_id, channel, content)
 
 

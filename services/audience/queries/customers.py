@@ -4,6 +4,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from services.audience.queries.permission import HAS_ADDRESS
 from shared.contracts.audience import Portrait
 from shared.contracts.permissions import ContactPoint, ContactPointContent
 from shared.db import Db
@@ -39,20 +40,32 @@ PAGE = sa.text(f"""
      order by c.customer_id
      limit :limit
 """)  # noqa: S608
+MAKE_KNOWN = sa.text("""
+    insert into audience.customer (customer_id, known_at, updated_at)
+    values (:customer, :now, :now)
+        on conflict (customer_id) do nothing
+""")
 NAMES = sa.text("""
     select array(select jsonb_object_keys(c.attributes)) as names
       from audience.customer as c
      where c.customer_id = :customer and c.erased_at is null
        for update
 """)
-PUT_CONTACT_POINT = sa.text("""
+# What names no address speaks of the one that is known.
+SAME = "excluded.handle is null and excluded.address_hash is null"
+PUT_CONTACT_POINT = sa.text(f"""
     insert into audience.contact_point as p
            (customer_id, channel, handle, address_hash, status, verified_at, updated_at)
     values (:customer, :channel, :handle, decode(:address_hash, 'hex'), :status, :verified_at, :now)
         on conflict (customer_id, channel) do update
-       set handle = excluded.handle, address_hash = excluded.address_hash, status = excluded.status,
-           verified_at = excluded.verified_at, updated_at = excluded.updated_at
-""")
+       set handle = case when {SAME} then p.handle else excluded.handle end,
+           address_hash = case when {SAME} then p.address_hash else excluded.address_hash end,
+           verified_at = case when {SAME} then coalesce(excluded.verified_at, p.verified_at)
+                              else excluded.verified_at end,
+           status = excluded.status, updated_at = excluded.updated_at
+ returning p.channel, p.handle, encode(p.address_hash, 'hex') as address_hash, p.status, p.verified_at, p.updated_at,
+           {HAS_ADDRESS} as has_address
+""")  # noqa: S608
 
 
 def portrait(db: Db, customer_id: str) -> Portrait:
@@ -70,6 +83,11 @@ def portraits(db: Db, page: PageRequest) -> list[Portrait]:
     return [Portrait.model_validate(dict(row._mapping)) for row in rows]
 
 
+def make_known(db: Db, customer_id: str, now: datetime) -> None:
+    """A customer without attributes, unless there is one: what is not there cannot be locked."""
+    db.execute(MAKE_KNOWN, {"customer": customer_id, "now": now})
+
+
 def attribute_names(db: Db, customer_id: str) -> list[str] | None:
     """The attributes a customer has, locked until the end of the transaction; None for an unknown customer."""
     row = db.execute(NAMES, {"customer": customer_id}).one_or_none()
@@ -78,7 +96,9 @@ def attribute_names(db: Db, customer_id: str) -> list[str] | None:
 
 def put_contact_point(
     db: Db, customer_id: str, channel: str, content: ContactPointContent, now: datetime
-) -> ContactPoint:
+) -> tuple[ContactPoint, bool]:
+    """The point as it stands now, and whether it says where it leads to."""
     row = {"customer": customer_id, "channel": channel, "now": now, **content.model_dump(exclude={"status"})}
-    db.execute(PUT_CONTACT_POINT, {**row, "status": content.status.value})
-    return ContactPoint(channel=channel, updated_at=now, **content.model_dump())
+    kept = dict(db.execute(PUT_CONTACT_POINT, {**row, "status": content.status.value}).one()._mapping)
+    has_address: bool = kept.pop("has_address")
+    return ContactPoint.model_validate(kept), has_address

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from services.audience.permission import Scope, dated
 from services.audience.queries.parameters import with_json
 from shared.contracts.permissions import Consent, ConsentStatement
+from shared.contracts.scopes import WITHOUT_ADDRESS
 from shared.db import Db
 from shared.pages import PageRequest
 
@@ -46,15 +47,18 @@ HOLDING = f"""
 permits (:brand, :channel, :purpose, :now). Who is not in it has no permission. Only a refusal covers every brand,
 channel or purpose. Of several that are equal in all that decides, the last state by the alphabet is shown."""
 
-REACHABLE = """
+HAS_ADDRESS = f"""(p.handle is not null or p.address_hash is not null
+            or p.channel in ({", ".join(f"'{channel}'" for channel in WITHOUT_ADDRESS)}))"""
+"""Whether a contact point says where it leads to, or need not."""
+REACHABLE = f"""
     select p.customer_id
       from audience.contact_point as p
-     where p.channel = :channel and p.status = 'active'
+     where p.channel = :channel and p.status = 'active' and {HAS_ADDRESS}
        and not exists (select
                          from published.feedback_withdrawals as w
                         where w.customer_id = p.customer_id and w.channel = lower(p.channel) and w.reason = 'bounced'
                           and w.at >= p.updated_at)
-"""
+"""  # noqa: S608
 """Customers with an address on :channel that works. One that feedback heard bounce does not, before audience has it on
 its own record."""
 
