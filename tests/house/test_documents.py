@@ -38,6 +38,15 @@ def test_the_page_on_customers_names_every_field_and_type_and_its_examples_are_t
         assert [one.state for one in taken.consents] == ["granted"]
 
 
+def test_the_page_on_customers_names_every_call_that_makes_one_known_and_promises_no_erasure() -> None:
+    agreed = (ROOT / "tests" / "house" / "snapshots" / "audience.txt").read_text()
+    calls = re.findall(r"^((?:POST|PUT|PATCH|DELETE) /v1/customers(?:/{customer_id})?) ", agreed, flags=re.MULTILINE)
+    page = (ROOT / "docs" / "customers.md").read_text()
+    assert calls
+    assert not [call for call in calls if f"| `{call}` |" not in page]
+    assert not [page.name for page in ROOT.glob("docs/*.md") if "erase" in page.read_text()]
+
+
 def test_every_link_within_the_project_leads_somewhere() -> None:
     dead = {
         f"{page.relative_to(ROOT)}: {target}"
