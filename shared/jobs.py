@@ -1,32 +1,27 @@
 """Long work: a job that callers can watch and cancel, and that a killed worker's successor takes up again.
 
 The `job` table is what the API shows; the queue is procrastinate's, in the same schema, and its entry is written in
-the caller's own transaction. Handlers must be idempotent: a job may be run again from its start.
+the caller's own transaction. How a job is run stands in `shared.queue`.
 """
 
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import psycopg
 import sqlalchemy as sa
 import structlog
-from procrastinate import App, PsycopgConnector, RetryStrategy, SyncPsycopgConnector
+from procrastinate import App, SyncPsycopgConnector
 from pydantic import ConfigDict
-from sqlalchemy.exc import DBAPIError
 
 from shared.clients.peer import Peer
 from shared.contracts.base import Instant, JsonValue, Message
 from shared.db import Db, driver, new_id, read_only, transaction
-from shared.errors import Conflict, DomainError, NotFound, PeerUnavailable
+from shared.errors import Conflict, NotFound
 from shared.pages import PageRequest
-from shared.settings import Settings, libpq_url
-from shared.telemetry import seen_of
+from shared.settings import Settings
 
-log = structlog.get_logger()
-
+Progress = Callable[[float], None]  # told between steps how much is done, 0 to 1; raises `Cancelled`
 Handler = Callable[["JobContext", dict[str, Any]], dict[str, Any] | None]
 Tick = Callable[["JobContext"], None]
 Ending = Callable[[Db, dict[str, Any], str, str], None]  # (db, arguments, "failed" or "cancelled", why)
@@ -44,32 +39,16 @@ MANY = sa.text(f"""
      order by j.created_at desc, j.id desc
      limit :limit
 """)  # noqa: S608
-START = sa.text("""
-    update job as j
-       set state = 'running', started_at = coalesce(j.started_at, :now), problem = null
-     where j.id = :id and j.state in ('queued', 'running')
- returning j.kind, j.arguments, j.request_id, j.cancel_requested
-""")
 PROGRESS = sa.text("update job as j set progress = :done where j.id = :id returning j.cancel_requested")
-FINISH = sa.text("""
-    update job as j
-       set state = :state, result = cast(:result as jsonb), problem = cast(:problem as jsonb), finished_at = :now,
-           progress = case when :state = 'succeeded' then 1 else j.progress end
-     where j.id = :id and j.state in ('queued', 'running')
-""").bindparams(
-    sa.bindparam("result", type_=sa.JSON(none_as_null=True)), sa.bindparam("problem", type_=sa.JSON(none_as_null=True))
-)
 CANCEL = sa.text("""
     update job as j
        set cancel_requested = true,
            state = case when j.state = 'queued' then 'cancelled' else j.state end,
-           finished_at = case when j.state = 'queued' then :now else j.finished_at end
+           finished_at = case when j.state = 'queued' then :now else j.finished_at end,
+           problem = case when j.state = 'queued' then null else j.problem end
      where j.id = :id and j.state in ('queued', 'running')
  returning j.kind, j.arguments, j.state
 """)
-WAIT_AGAIN = sa.text("""
-    update job as j set state = 'queued', problem = cast(:problem as jsonb) where j.id = :id and j.state = 'running'
-""").bindparams(sa.bindparam("problem", type_=sa.JSON))
 DEPTH = sa.text(
     "select j.state, count(*) as jobs from job as j where j.state in ('queued', 'running') group by j.state"
 )
@@ -96,6 +75,10 @@ CANCELLED = "It was cancelled."
 
 class Cancelled(Exception):
     """Cancellation was requested; the handler lets this pass."""
+
+
+def unwatched(done: float) -> None:
+    """The progress of work whose caller waits for its end: nobody watches or cancels it."""
 
 
 class JobContext(NamedTuple):
@@ -166,36 +149,6 @@ class Jobs:
         for _cron, tick in self.ticks.values():
             tick(context)
 
-    def queue(self, context: JobContext, url: str) -> App:
-        """The queue with all work registered, ready for a worker."""
-        connector = PsycopgConnector(
-            conninfo=libpq_url(url), kwargs={"prepare_threshold": None}, min_size=1, max_size=6
-        )
-        app = App(connector=connector)
-        retry = RetryStrategy(
-            max_attempts=20, exponential_wait=2, retry_exceptions={PeerUnavailable, DBAPIError, psycopg.Error}
-        )
-
-        @app.task(name="run", queue=self.service, retry=retry)
-        def run(job_id: str) -> None:
-            run_job(self, context._replace(job_id=UUID(job_id)))
-
-        for name, (cron, tick) in self.ticks.items():
-            self._register_tick(app, name, cron, tick, context)
-        return app
-
-    def _register_tick(self, app: App, name: str, cron: str, tick: Tick, context: JobContext) -> None:
-        def run(timestamp: int) -> None:  # when it was due; what matters is now
-            structlog.contextvars.clear_contextvars()
-            structlog.contextvars.bind_contextvars(tick=name)
-            try:
-                tick(context)
-            except (PeerUnavailable, DBAPIError, psycopg.Error) as error:
-                log.warning("periodic work postponed", **seen_of(error))
-
-        task = app.task(name=name, queue=self.service, queueing_lock=name, lock=name, priority=10)(run)
-        app.periodic(cron=cron, periodic_id=name)(task)
-
 
 def enqueue(db: Db, kind: str, arguments: dict[str, Any]) -> Job:
     """Create a job and its queue entry in the transaction of `db`: both are there, or neither."""
@@ -244,66 +197,3 @@ def depth(engine: sa.Engine) -> dict[str, int]:
     """Open jobs by state."""
     with read_only(engine) as db:
         return {"queued": 0, "running": 0} | {row.state: row.jobs for row in db.execute(DEPTH)}
-
-
-def run_job(jobs: Jobs, context: JobContext) -> None:
-    """Run one job to its end and store what came of it. Only what a later attempt may mend is raised again."""
-    with transaction(context.engine) as db:
-        row = db.execute(START, {"id": context.job_id, "now": datetime.now(UTC)}).one_or_none()
-    if row is None:  # cancelled, or finished by an earlier run
-        return
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(job_id=str(context.job_id), kind=row.kind, request_id=row.request_id)
-    try:
-        if row.cancel_requested:
-            raise Cancelled
-        result = jobs.handlers[row.kind](context, row.arguments)
-    except (PeerUnavailable, DBAPIError, psycopg.Error) as error:
-        if isinstance(error, DBAPIError) and not error.connection_invalidated and not _passing(error):
-            log.error("job broke", **seen_of(error))
-            _break_off(jobs, context, row, "failed", _internal())
-            return
-        log.warning("job postponed", **seen_of(error))
-        with suppress(DBAPIError), transaction(context.engine) as db:
-            db.execute(
-                WAIT_AGAIN,
-                {"id": context.job_id, "problem": {"code": "unavailable", "detail": "Waiting to try again."}},
-            )
-        raise
-    except Cancelled:
-        _break_off(jobs, context, row, "cancelled", None)
-    except DomainError as error:
-        _break_off(jobs, context, row, "failed", _told(error))
-    except Exception as error:
-        log.error("job broke", **seen_of(error))
-        _break_off(jobs, context, row, "failed", _internal())
-    else:
-        with transaction(context.engine) as db:
-            _finish(db, context, "succeeded", result=result)
-
-
-def _passing(error: DBAPIError) -> bool:
-    passing = psycopg.OperationalError  # connection lost, deadlock, serialisation, time-outs
-    return isinstance(error.orig, passing)
-
-
-def _told(error: DomainError) -> dict[str, Any]:
-    return {"code": error.code, "detail": error.detail, "errors": [field._asdict() for field in error.errors]}
-
-
-def _internal() -> dict[str, Any]:
-    return {"code": "internal", "detail": "Something went wrong here; the log has it under the job's id."}
-
-
-def _break_off(jobs: Jobs, context: JobContext, work: sa.Row[Any], state: str, problem: dict[str, Any] | None) -> None:
-    with transaction(context.engine) as db:
-        _finish(db, context, state, problem=problem)
-        jobs.end(db, work, state, problem["detail"] if problem else CANCELLED)
-
-
-def _finish(
-    db: Db, context: JobContext, state: str, result: dict[str, Any] | None = None, problem: dict[str, Any] | None = None
-) -> None:
-    row = {"id": context.job_id, "state": state, "result": result, "problem": problem, "now": datetime.now(UTC)}
-    db.execute(FINISH, row)
-    log.info(f"job {state}")

@@ -18,6 +18,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared.jobs import JobContext, Jobs, depth
+from shared.queue import queue_of
 from shared.telemetry import QUEUE_DEPTH
 
 log = structlog.get_logger()
@@ -32,7 +33,7 @@ _last_beat = time.monotonic()
 
 def run(jobs: Jobs, context: JobContext, url: str, port: int) -> None:
     """Work until SIGTERM or SIGINT; then finish what is begun, for at most 25 seconds."""
-    queue = jobs.queue(context, url)
+    queue = queue_of(jobs, context, url)
     _requeue_stalled(queue, jobs.service)
     server = _answer_health(context.settings.host, port)
     log.info("worker started", port=port)
@@ -101,7 +102,7 @@ def drain(jobs: Jobs, context: JobContext, url: str) -> None:
     """Run all queued jobs and return when none is left."""
 
     async def work() -> None:
-        queue = Jobs.queue(_without_ticks(jobs), context, url)
+        queue = queue_of(_without_ticks(jobs), context, url)
         async with queue.open_async():
             await queue.run_worker_async(queues=[jobs.service], wait=False, install_signal_handlers=False)
 

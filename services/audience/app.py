@@ -41,8 +41,8 @@ def refresh_supplements(context: JobContext) -> None:
 
 @jobs.handles(attributes.SUPPLEMENT_JOB)
 def supplement(context: JobContext, _arguments: dict[str, object]) -> dict[str, object]:
-    """Fill everybody's gaps after the catalogue said how."""
-    return {"customers": attributes.fill_gaps(partial(transaction, context.engine))}
+    """Fill everybody's gaps after the catalogue said how. Cancelled, it leaves the others to the coming night."""
+    return {"customers": attributes.fill_gaps(partial(transaction, context.engine), context.progress)}
 
 
 service = Service(

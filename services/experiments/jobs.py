@@ -28,7 +28,8 @@ def assign_list(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any
 def take_look(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
     """Take a look at many customers. Doing it again gives the same look, and spends nothing."""
     as_of = datetime.fromisoformat(arguments["as_of"]) if arguments["as_of"] else None
-    look, fresh = looks.take(partial(transaction, context.engine), arguments["experiment"], as_of)
+    begin = partial(transaction, context.engine)
+    look, fresh = looks.take(begin, arguments["experiment"], as_of, context.progress)
     if fresh:
         log.info("look taken", experiment=arguments["experiment"], number=look.number, final=look.final)
     return look.model_dump(mode="json")

@@ -21,7 +21,7 @@ def _audience(context: JobContext) -> AudienceClient:
 def train_rfm(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
     """Score, publish, deliver."""
     run_id = UUID(arguments["run"])
-    return models.run_training(context.engine, _audience(context), run_id, context.settings.currency)
+    return models.run_training(context.engine, _audience(context), run_id, context.settings.currency, context.progress)
 
 
 @jobs.ended(models.JOB)
@@ -42,4 +42,4 @@ def search_refinement(context: JobContext, arguments: dict[str, Any]) -> dict[st
     from services.feedback.actions import searching
 
     peers = Peers(_audience(context), cast(ExperimentsClient, context.peers["experiments"]))
-    return searching.search(context.engine, peers, UUID(arguments["refinement"]))
+    return searching.search(context.engine, peers, UUID(arguments["refinement"]), context.progress)

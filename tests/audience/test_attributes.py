@@ -6,20 +6,26 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import settings as tried
 from hypothesis import strategies as st
 
 from services.audience import catalogue as rules
 from services.audience.actions import attributes, imports
 from services.audience.actions.reading import Value
+from services.audience.app import jobs
 from services.audience.migrations import versions
 from services.audience.queries import attributes as queries
+from services.audience.queries import loading
 from services.audience.supplement import fill_value, suits
 from shared.contracts.audience import AttributeType, NewAttribute, Supplement
 from shared.db import Db, transaction
+from shared.jobs import JobContext
+from shared.queue import run_job
 
 INSERT = sa.text("""
     insert into audience.customer (customer_id, attributes, known_at, updated_at)
@@ -276,7 +282,7 @@ values = {
 }
 
 
-@settings(deadline=None)
+@tried(deadline=None)
 @given(st.data(), st.sampled_from(list(values)), st.sampled_from(["mean", "median", "mode"]))
 def test_the_database_finds_the_same_statistic_as_python(owner_engine, data, kind, method):
     definition = NewAttribute(type=kind)
@@ -297,7 +303,7 @@ def test_the_database_finds_the_same_statistic_as_python(owner_engine, data, kin
 anything = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.dates().map(str)
 
 
-@settings(deadline=None)
+@tried(deadline=None)
 @given(st.sampled_from(list(AttributeType)), anything)
 def test_whatever_a_check_accepts_it_accepts_again_unchanged(kind, value):
     check = rules.check_of(NewAttribute(type=kind))
@@ -324,6 +330,28 @@ def test_filling_everybodys_gaps_keeps_nobody_from_changing_other_customers(
         assert answer.status_code == 200
         assert filling.result() > 0
     assert audience.get(f"/v1/customers/{unique}-held").json()["filled"][age] == 7
+
+
+def test_filling_everybodys_gaps_is_watched_and_cancelled_between_chunks(
+    audience, load, unique, audience_engine, settings, monkeypatch
+):
+    load([{"customer_id": f"{unique}-{n}"} for n in range(3)])
+    declared(audience, f"age_{unique}", type="number", supplement={"method": "constant", "value": 7})
+    job = audience.get("/v1/jobs", params={"limit": 1}).json()["items"][0]["id"]
+    fill_next, seen = loading.fill_next, []
+
+    def cancelled_meanwhile(*given):
+        seen.append(audience.get(f"/v1/jobs/{job}").json()["progress"])
+        if len(seen) == 2:
+            audience.post(f"/v1/jobs/{job}/cancel").raise_for_status()
+        return fill_next(*given)
+
+    monkeypatch.setattr(loading, "FILLED_AT_ONCE", 1)
+    monkeypatch.setattr(loading, "fill_next", cancelled_meanwhile)
+    run_job(jobs, JobContext(audience_engine, settings, {}, UUID(job)))
+    assert audience.get(f"/v1/jobs/{job}").json()["state"] == "cancelled"
+    assert len(seen) == 2
+    assert 0 == seen[0] < seen[1] < 1
 
 
 HOLD = sa.text("select from audience.customer as c where c.customer_id = :id for update")

@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from services.experiments.actions.assignments import ListPlan
 from services.experiments.jobs import jobs
 from shared.db import connect, new_id, read_only, transaction
-from shared.jobs import JobContext, enqueue, job, run_job
+from shared.jobs import JobContext, enqueue, job
+from shared.queue import run_job
 from shared.settings import Settings, libpq_url
 from shared.telemetry import configure_logging
 from tests.bench.experiment import started

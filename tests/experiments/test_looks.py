@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
+from services.experiments import looking
 from services.experiments.actions import looks
 from tests.experiments.conftest import T0, buyers, look, ndjson, split_in_waves, spread
 
@@ -264,6 +265,28 @@ def test_looks_count_what_had_happened_by_their_day_capped_and_net_of_what_was_g
     first, second = [*mail[:150], *nobody[:120]], [*mail[:110], *nobody[:105], mail[199]]
     back = {"kind": "refund", "value": "10", "currency": "EUR"}
     respond(
+def test_a_look_that_is_cancelled_while_it_counts_is_not_taken(
+    experiments, experiment, split, respond, work, unique, monkeypatch
+):
+    monkeypatch.setattr(looks, "INLINE", 799)
+    key, arms = experiment()["key"], spread(unique, 800)
+    split(key, arms)
+    respond(*((customer, 1, {}) for customer in buyers(arms, {"nobody": 0.2, "mail": 0.4})))
+    work("experiments")
+    as_of = {"as_of": (T0 + timedelta(days=15)).isoformat()}
+    place = experiments.post(f"/v1/experiments/{key}/looks", json=as_of).headers["Location"]
+    decide = looking.decide
+
+    def cancelled_meanwhile(*given):
+        assert experiments.post(f"{place}/cancel").json()["state"] == "running"
+        return decide(*given)
+
+    monkeypatch.setattr(looking, "decide", cancelled_meanwhile)
+    work("experiments")
+    assert experiments.get(place).json()["state"] == "cancelled"
+    assert experiments.get(f"/v1/experiments/{key}/looks").json() == []
+
+
         *((customer, 0.5, {}) for customer in first),
         *((customer, 1, {}) for customer in second),
         *((customer, 2.5, back) for customer in first if customer not in second),

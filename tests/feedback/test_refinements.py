@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
+from services.feedback import refine
+
 Work = Callable[[str], None]
 NDJSON = {"Content-Type": "application/x-ndjson"}
 CUSTOMERS = 6000
@@ -259,6 +261,24 @@ def test_a_search_that_is_cancelled_or_breaks_shows_it(world: World, owner_engin
     world.work("feedback")
     found = newest(world)
     assert (found["state"], found["verdict"].split()[0]) == ("failed", "Experiment"), found
+
+
+def test_a_search_that_is_cancelled_while_it_runs_spends_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    metric = play(world, effects=NOTHING_DIFFERS)
+    job: dict[str, Any] = {}
+    whole = refine.refine
+
+    def cancelled_meanwhile(*given: Any) -> Any:
+        job.update(done(world.feedback.post(f"/v1/jobs/{newest(world)['job']}/cancel")))
+        return whole(*given)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(refine, "refine", cancelled_meanwhile)
+        found = search(world, metric)
+    assert (job["state"], job["progress"]) == ("running", 0.6)
+    assert (found["state"], found["verdict"], found["evidence"]) == ("cancelled", "It was cancelled.", {})
+    assert found["proposal"] is None
+    assert search(world, metric)["proposal"] == 1
 
 
 def newest(world: World) -> dict[str, Any]:

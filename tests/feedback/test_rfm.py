@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from services.feedback.app import service
 from services.feedback.learn import rfm
+from services.feedback.queries import rfm as rfm_queries
 from services.stack.postgres import free_port
 from shared.service import make_context
 from shared.settings import Settings
@@ -246,6 +247,32 @@ def test_a_run_knows_no_future_and_its_scores_speak_of_its_own_instant(
     query = sa.text("select computed_at from published.feedback_scores where run_id = :run")
     with owner_engine.connect() as db:
         assert db.execute(query, {"run": run}).scalar_one() == datetime.fromisoformat(spoken_of)
+
+
+@pytest.mark.parametrize("step", ["currencies", "score", "figures"])
+def test_a_run_that_is_cancelled_while_it_is_made_leaves_nothing_behind(
+    clean: None,
+    feedback: httpx.Client,
+    work: Work,
+    owner_engine: sa.Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+) -> None:
+    row = {"customer_id": "c", "kind": "order", "occurred_at": "2023-01-01T00:00:00Z", "value": "10"}
+    post_lines(feedback, [row])
+    run = train(feedback)
+    job = feedback.get(f"/v1/models/{run}").json()["job"]
+    whole = getattr(rfm_queries, step)
+
+    def cancelled_meanwhile(*given: Any) -> Any:
+        assert feedback.post(f"/v1/jobs/{job}/cancel").json()["state"] == "running"
+        return whole(*given)
+
+    monkeypatch.setattr(rfm_queries, step, cancelled_meanwhile)
+    work("feedback")
+    assert feedback.get(f"/v1/jobs/{job}").json()["state"] == "cancelled"
+    assert feedback.get(f"/v1/models/{run}").json()["state"] == "cancelled"
+    assert scores(owner_engine, run) == {}
 
 
 def test_a_run_whose_job_is_cancelled_or_breaks_shows_it(

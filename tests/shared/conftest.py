@@ -14,7 +14,7 @@ from shared.auth import requires
 from shared.bodies import StrictRoute, ndjson_lines, stream
 from shared.contracts.base import Instant, JsonValue, Message, Money, Name
 from shared.csv_rows import csv_rows
-from shared.db import Tx, new_id
+from shared.db import Db, Tx, new_id
 from shared.idempotency import Once
 from shared.jobs import Job, JobContext, Jobs, enqueue
 from shared.pages import Page, Paged
@@ -26,6 +26,7 @@ router = APIRouter(prefix="/v1/things", route_class=StrictRoute, dependencies=[r
 toy_jobs = Jobs("audience")
 began = threading.Event()
 go_on = threading.Event()
+ended: list[tuple[str, str]] = []
 
 
 class Thing(Message):
@@ -91,6 +92,18 @@ def wait(context: JobContext, arguments: dict[str, int]) -> None:
     began.set()
     go_on.wait(20)
     context.progress(0.5)
+
+
+@toy_jobs.handles("away")
+def call_away(context: JobContext, arguments: dict[str, int]) -> None:
+    began.set()
+    go_on.wait(20)
+    raise errors.PeerUnavailable("Nobody is there.")
+
+
+@toy_jobs.ended("away")
+def end_away(db: Db, arguments: dict[str, int], state: str, why: str) -> None:
+    ended.append((state, why))
 
 
 @pytest.fixture(scope="session")

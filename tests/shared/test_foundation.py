@@ -11,14 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 import sqlalchemy as sa
-from sqlmodel import Session
 
-from shared import worker
 from shared.auth import create_key, list_keys, revoke_key
 from shared.db import transaction
 from shared.idempotency import Repeatable
-from shared.jobs import enqueue
-from shared.service import Service, make_context
 from shared.settings import Settings
 from shared.telemetry import configure_logging
 from tests.conftest import SECRET
@@ -225,36 +221,6 @@ def test_requests_are_counted_under_their_template_and_never_their_address(toy: 
     assert "fail/conflict" not in text
 
 
-def finished(toy: httpx.Client, job_id: str) -> dict[str, object]:
-    found: dict[str, object] = toy.get(f"/v1/jobs/{job_id}").json()
-    return found
-
-
-def test_jobs_end_with_a_result_or_a_problem(toy: httpx.Client, toy_service: Service, settings: Settings) -> None:
-    started = [toy.post("/v1/things/long", json={"name": kind, "extra": 21}) for kind in ("double", "refuse", "crash")]
-    assert [answer.status_code for answer in started] == [202] * 3
-    assert started[0].headers["location"] == f"/v1/jobs/{started[0].json()['id']}"
-    drain(toy_service, settings)
-    good, refused, crashed = (finished(toy, answer.json()["id"]) for answer in started)
-    assert (good["state"], good["progress"], good["result"]) == ("succeeded", 1, {"doubled": 42})
-    assert (refused["state"], refused["problem"]["errors"]) == ("failed", [{"pointer": "/extra", "detail": "wrong"}])
-    assert (crashed["state"], crashed["problem"]["code"]) == ("failed", "internal")
-
-
-def test_a_job_that_breaks_is_logged_with_kind_and_place_and_without_what_it_saw(
-    toy: httpx.Client, toy_service: Service, settings: Settings, capfd: pytest.CaptureFixture[str]
-) -> None:
-    configure_logging(settings, "audience-worker")
-    crashing = toy.post("/v1/things/long", json={"name": "crash"}).json()["id"]
-    drain(toy_service, settings)
-    configure_logging(settings.model_copy(update={"log_level": "error"}), "audience")
-    written = capfd.readouterr().err
-    (seen,) = [line for line in map(json.loads, written.splitlines()) if line["event"] == "job broke"]
-    assert (seen["job_id"], seen["level"], seen["error"]) == (crashing, "error", "ZeroDivisionError")
-    assert seen["where"].startswith("shared.jobs:")
-    assert "secret@example.org" not in written
-
-
 def test_what_libraries_log_of_an_error_is_its_kind_and_place_too(
     settings: Settings, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -267,44 +233,6 @@ def test_what_libraries_log_of_an_error_is_its_kind_and_place_too(
     written = capfd.readouterr().err
     assert json.loads(written)["error"] == "KeyError"
     assert "secret@example.org" not in written
-
-
-def drain(toy_service: Service, settings: Settings) -> None:
-    context = make_context(toy_service, settings, "worker")
-    worker.drain(toy_service.jobs, context, settings.audience_database_url)
-    context.engine.dispose()
-
-
-def test_a_queued_job_is_cancelled_at_once_and_a_running_one_between_chunks(
-    toy: httpx.Client, toy_service: Service, settings: Settings
-) -> None:
-    queued = toy.post("/v1/things/long", json={"name": "double", "extra": 1}).json()["id"]
-    assert toy.post(f"/v1/jobs/{queued}/cancel").json()["state"] == "cancelled"
-    running = toy.post("/v1/things/long", json={"name": "wait"}).json()["id"]
-    thread = threading.Thread(target=drain, args=(toy_service, settings))
-    thread.start()
-    assert toys.began.wait(20)
-    assert toy.post(f"/v1/jobs/{running}/cancel").json()["state"] == "running"
-    toys.go_on.set()
-    thread.join(20)
-    assert finished(toy, running)["state"] == "cancelled"
-    assert finished(toy, queued)["state"] == "cancelled"
-    assert toy.post(f"/v1/jobs/{queued}/cancel").status_code == 409
-
-
-def test_a_job_of_an_unfinished_transaction_does_not_exist(toy: httpx.Client, audience_engine: sa.Engine) -> None:
-    with audience_engine.connect() as connection:
-        before = connection.exec_driver_sql(
-            "select (select count(*) from job), (select count(*) from procrastinate_jobs)"
-        ).one()
-    with Session(audience_engine) as db:
-        enqueue(db, "double", {"extra": 1})
-        db.rollback()
-    with audience_engine.connect() as connection:
-        after = connection.exec_driver_sql(
-            "select (select count(*) from job), (select count(*) from procrastinate_jobs)"
-        ).one()
-    assert after == before
 
 
 def test_roles_stay_within_their_schema(audience_engine: sa.Engine, database: str) -> None:

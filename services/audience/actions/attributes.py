@@ -9,7 +9,7 @@ from services.audience.queries import loading
 from shared.contracts.audience import AttributeDefinition, AttributeDetail, NewAttribute, Scalar
 from shared.db import Begin, Db, be_patient
 from shared.errors import Conflict, Invalid
-from shared.jobs import enqueue
+from shared.jobs import Progress, enqueue, unwatched
 from shared.telemetry import log
 
 SUPPLEMENT_JOB = "supplement"
@@ -87,17 +87,20 @@ def awaiting_values(catalogue: dict[str, AttributeDefinition]) -> set[str]:
     return {name for name, one in catalogue.items() if one.supplement is not None and one.fill_value is None}
 
 
-def fill_gaps(begin: Begin) -> int:
+def fill_gaps(begin: Begin, progress: Progress = unwatched) -> int:
     """Compute fill values anew and fill everybody's gaps with them; gives how many customers changed.
 
     Customers are filled in chunks, each a transaction of its own, with what the catalogue says at that moment. Whoever
     loads or changes customers waits for one chunk at most.
     """
     refresh_fill_values(begin)
-    changed, after = 0, ""
+    with begin() as db:
+        customers = loading.customers(db)
+    changed, done, after = 0, 0, ""
     while True:
+        progress(done / max(1, customers))
         with begin() as db:
             filled = loading.fill_next(db, fill_values(queries.catalogue(db, held=True)), after)
         if filled is None:
             return changed
-        changed, after = changed + filled.changed, filled.last
+        changed, done, after = changed + filled.changed, done + filled.customers, filled.last

@@ -112,8 +112,9 @@ FILL = with_json(
 """),
     "fills",
 )
-LAST_OF_NEXT = sa.text("""
-    select max(n.customer_id)
+ALL_CUSTOMERS = sa.text("select count(*) from audience.customer as c")
+NEXT = sa.text("""
+    select max(n.customer_id) as last, count(*) as customers
       from (select c.customer_id
               from audience.customer as c
              where c.customer_id > :after
@@ -171,8 +172,9 @@ class Written(NamedTuple):
 
 
 class Filled(NamedTuple):
-    """A chunk of customers whose gaps were filled: the last one of it, and how many of them changed."""
+    """A chunk of customers whose gaps were filled: how many they are, the last one, and how many of them changed."""
 
+    customers: int
     last: str
     changed: int
 
@@ -247,11 +249,16 @@ def fill(db: Db, fills: dict[str, Scalar]) -> dict[str, int]:
 
 def fill_next(db: Db, fills: dict[str, Scalar], after: str) -> Filled | None:
     """Fill the gaps of the next customers by id; None where there are none after `after`."""
-    last = db.execute(LAST_OF_NEXT, {"after": after, "rows": FILLED_AT_ONCE}).scalar_one()
-    if last is None:
+    chunk = db.execute(NEXT, {"after": after, "rows": FILLED_AT_ONCE}).one()
+    if not chunk.customers:
         return None
-    filled = db.execute(FILL_NEXT, {"fills": fills, "after": after, "last": last})
-    return Filled(last, int(filled.rowcount))  # type: ignore[attr-defined]
+    filled = db.execute(FILL_NEXT, {"fills": fills, "after": after, "last": chunk.last})
+    return Filled(chunk.customers, chunk.last, int(filled.rowcount))  # type: ignore[attr-defined]
+
+
+def customers(db: Db) -> int:
+    """How many customers there are."""
+    return int(db.execute(ALL_CUSTOMERS).scalar_one())
 
 
 def supplemented(db: Db, load: UUID) -> dict[str, int]:

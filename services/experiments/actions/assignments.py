@@ -17,9 +17,9 @@ from shared.contracts.assignments import AssignmentsRun, StoredAssignment
 from shared.contracts.experiments import Experiment, Population, Split, State
 from shared.db import Db
 from shared.errors import Conflict, FieldError, Invalid
+from shared.jobs import Progress
 
 Begin = Callable[[], AbstractContextManager[Db]]
-Progress = Callable[[float], None]
 
 INLINE = 10_000  # members up to which a list is assigned while the caller waits
 CODE_VERSION = "bucketing-2.1"  # changes whenever the same list and seed would give other arms

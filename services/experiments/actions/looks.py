@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from services.experiments import figures, looking
+from services.experiments import looking
 from services.experiments.actions import questions
 from services.experiments.actions.assignments import Begin
 from services.experiments.actions.past import history
@@ -16,7 +16,10 @@ from services.experiments.queries import experiments
 from services.experiments.queries import looks as queries
 from shared.contracts.results import Design, Look, LookEffect
 from shared.db import Db, be_patient
+from shared.jobs import Progress, unwatched
 from shared.telemetry import log
+
+T = TypeVar("T")
 
 INLINE = 100_000  # customers up to which a look is taken while the caller waits
 
@@ -29,11 +32,12 @@ class Answer(NamedTuple):
     question: Question | None
 
 
-def take(begin: Begin, reference: str, as_of: datetime | None) -> tuple[Look, bool]:
+def take(begin: Begin, reference: str, as_of: datetime | None, progress: Progress = unwatched) -> tuple[Look, bool]:
     """Take a look, and whether it is a new one: asking again for the same day spends nothing.
 
     Figures are read, verdicts are reached without holding a connection, and the look is stored, unless another one was
-    in the meantime. Raises `NothingToSee` and `Invalid` (a look before the latest, or in the future).
+    in the meantime; a look that is cancelled spends nothing. Raises `NothingToSee` and `Invalid` (a look before the
+    latest, or in the future).
     """
     with begin() as db:
         be_patient(db)
@@ -41,8 +45,11 @@ def take(begin: Begin, reference: str, as_of: datetime | None) -> tuple[Look, bo
         if (standing := _standing(sight, day)) is not None:
             return standing, False
         latest, design = sight.history.latest, questions.design(sight)
-        parts = questions.one_blast(db, sight, day) if day is not None else questions.growing(db, sight, design)
-    answers = [_answer(sight, part) for part in parts]
+        progress(0.1)
+        step = 1 / max(1, sight.contrasts)
+        asked = questions.one_blast(db, sight, day) if day is not None else questions.growing(db, sight, design)
+        parts = list(_told(asked, progress, 0.1, 0.5 * step))
+    answers = list(_told((_answer(sight, part) for part in parts), progress, 0.6, 0.4 * step))
     look = _look(sight, design, day, [answer.effect for answer in answers])
     if latest is not None and latest.digest == look.digest:
         raise NothingToSee("Nothing is new since the latest look: it stands.")
@@ -59,6 +66,13 @@ def take(begin: Begin, reference: str, as_of: datetime | None) -> tuple[Look, bo
         past = {f"{kept.effect.metric}/{kept.effect.arm}": kept.as_json() for kept in tested}
         queries.store(db, sight.experiment.id, look, past)
     return look, True
+
+
+def _told(each: Iterable[T], progress: Progress, begun: float, step: float) -> Iterator[T]:
+    """The same, telling after each how far the look is."""
+    for number, one in enumerate(each, 1):
+        progress(begun + number * step)
+        yield one
 
 
 def prospect(begin: Begin, reference: str, as_of: datetime | None) -> Look | int:
@@ -109,7 +123,6 @@ def take_due(begin: Begin, reference: str) -> Look | None:
 
 def _look(sight: Sight, design: Design, day: int | None, effects: Sequence[LookEffect]) -> Look:
     rested = json.dumps([effect.model_dump(mode="json") for effect in effects], sort_keys=True)
-    contrasts = sum(len(figures.compared(sight.experiment.arms, metric)) for metric in sight.metrics)
     return Look(
         number=len(sight.history.looks) + 1,
         taken_at=datetime.now(UTC),
@@ -117,7 +130,7 @@ def _look(sight: Sight, design: Design, day: int | None, effects: Sequence[LookE
         day=day,
         method=sight.experiment.method,
         design=design,
-        final=0 < len(effects) == contrasts and all(effect.final for effect in effects),
+        final=0 < len(effects) == sight.contrasts and all(effect.final for effect in effects),
         digest=hashlib.sha256(rested.encode()).hexdigest(),
         effects=list(effects),
     )

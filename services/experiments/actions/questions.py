@@ -1,6 +1,6 @@
 """What a look asks of each contrast: the figures of the moment, and what its verdict rests on besides."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -47,6 +47,11 @@ class Sight(NamedTuple):
     @property
     def assigned(self) -> int:
         return sum(cohort.customers for cohort in self.cohorts)
+
+    @property
+    def contrasts(self) -> int:
+        """How many effects a look tells: of each metric, every arm that is compared."""
+        return sum(len(figures.compared(self.experiment.arms, metric)) for metric in self.metrics)
 
 
 class Question(NamedTuple):
@@ -115,7 +120,7 @@ def _t0(sight: Sight) -> datetime:
     return max(cohort.latest_t0 for cohort in sight.cohorts)
 
 
-def one_blast(db: Db, sight: Sight, day: int) -> list[Part]:
+def one_blast(db: Db, sight: Sight, day: int) -> Iterator[Part]:
     """Everybody's effect by some day, on everybody, for the metrics that have a look on that day."""
     asked = [metric for metric in sight.metrics if _has_look(sight, metric, day)]
     if not asked:
@@ -125,10 +130,9 @@ def one_blast(db: Db, sight: Sight, day: int) -> list[Part]:
     by_metric = {metric.key: min(day, metric.window_days) for metric in asked}
     days = sorted({each for each in {*past_days, *by_metric.values()} if each})
     counted = queries.by_day(db, sight.experiment.id, days)
-    found: list[Part] = []
     for metric in sight.metrics:
         if metric.key not in by_metric:
-            found += _left(sight, metric)
+            yield from _left(sight, metric)
             continue
         by = by_metric[metric.key]
         own = {(each.arm, each.stratum): each.values for each in counted if each.metric_id == metric.id}
@@ -143,8 +147,7 @@ def one_blast(db: Db, sight: Sight, day: int) -> list[Part]:
             columns = [days.index(each) for each in (*(kept.day for kept in past if kept.day), by)]
             pairs = _pairs(contrast, columns, own)
             matrix = looking.correlation(sight.experiment, pairs)
-            found.append(Question(contrast, past, at, Extras(matrix, dealt)))
-    return found
+            yield Question(contrast, past, at, Extras(matrix, dealt))
 
 
 def _keys(metrics: Sequence[Metric]) -> set[str]:
@@ -206,15 +209,14 @@ def _pairs(
     ]
 
 
-def growing(db: Db, sight: Sight, design: Design) -> list[Part]:
+def growing(db: Db, sight: Sight, design: Design) -> Iterator[Part]:
     """The effect on those who are mature (or, of open metrics, enrolled) so far."""
     until = sight.as_of if sight.recounted else None
     sums = moments.sums(db, sight.experiment.id, until)
-    found: list[Part] = []
     for metric in sight.metrics:
         left = _left(sight, metric)
         if left and all(effect.final for effect in left):
-            found += left
+            yield from left
             continue
         each = figures.figures(metric, sight.experiment.arms, sight.cohorts, sums, sight.until, sight.as_of)
         frozen_list = design is not Design.OPEN_ENROLMENT and metric.kind in MONEY
@@ -226,8 +228,7 @@ def growing(db: Db, sight: Sight, design: Design) -> list[Part]:
             contrast = Contrast(metric, arm, base, each.arms[base.key], each.arms[arm.key])
             variance = _frozen_variance(sight, contrast)
             at = Moment(_number(sight), design, None, _share(sight, each, contrast), final, early)
-            found.append(Question(contrast, past, at, Extras(None, dealt, variance)))
-    return found
+            yield Question(contrast, past, at, Extras(None, dealt, variance))
 
 
 def _frozen_variance(sight: Sight, contrast: Contrast) -> float | None:

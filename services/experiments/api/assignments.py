@@ -39,7 +39,7 @@ from shared.contracts.assignments import (
 from shared.csv_rows import CsvRow, csv_rows
 from shared.db import EngineOf, read_only, transaction
 from shared.errors import UnsupportedMediaType
-from shared.jobs import enqueue
+from shared.jobs import enqueue, unwatched
 from shared.service import ACCEPTED, accepted
 from shared.uploads import takes_upload
 
@@ -107,7 +107,7 @@ def assign(
     if task.members > actions.INLINE:
         with begin() as db:
             return accepted(enqueue(db, "assign-list", {"experiment": key, "task": task.as_json()}))
-    found = actions.assign_list(begin, key, task, progress=lambda done: None)
+    found = actions.assign_list(begin, key, task, progress=unwatched)
     ASSIGNED.labels("list").inc(found.new)
     return found
 

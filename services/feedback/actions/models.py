@@ -13,7 +13,7 @@ from shared.contracts.audience import TraitsPull
 from shared.contracts.feedback import TrainRfm
 from shared.db import Db, Engine, new_id, transaction
 from shared.errors import FieldError, Invalid
-from shared.jobs import Job, enqueue
+from shared.jobs import Job, Progress, enqueue
 from shared.telemetry import log
 
 RFM = "rfm"
@@ -40,8 +40,11 @@ def end(db: Db, run_id: UUID, state: str) -> None:
     queries.end(db, run_id, state)
 
 
-def score_and_publish(engine: Engine, run_id: UUID, reporting_currency: str) -> None:
-    """Score all customers and publish the run, in one transaction. A published run stays as it is."""
+def score_and_publish(engine: Engine, run_id: UUID, reporting_currency: str, progress: Progress) -> None:
+    """Score all customers and publish the run, in one transaction, of which a cancelled run leaves nothing.
+
+    A published run stays as it is.
+    """
     with transaction(engine) as db:
         rfm_queries.be_patient(db)
         run = queries.run(db, run_id, lock=True)
@@ -50,7 +53,9 @@ def score_and_publish(engine: Engine, run_id: UUID, reporting_currency: str) -> 
         asked = TrainRfm.model_validate(run.parameters)
         purchases, left_out = _purchases(db, asked, reporting_currency)
         queries.clear(db, run_id)
+        progress(0.1)
         rfm_queries.score(db, run_id, purchases, [name for row in rfm.SEGMENTS for name in row])
+        progress(0.6)
         objecting = rfm_queries.objecting(db, purchases)
         metrics = rfm_queries.figures(db, run_id) | {"left_out": left_out, "objecting": objecting}
         made = run.model_copy(
@@ -61,6 +66,7 @@ def score_and_publish(engine: Engine, run_id: UUID, reporting_currency: str) -> 
                 "customers": metrics["customers"],
             }
         )
+        progress(0.8)
         queries.publish(db, made, datetime.now(UTC))
     log.info("model run published", model=RFM, run=str(run_id), customers=made.customers)
 
@@ -94,7 +100,13 @@ def deliver(engine: Engine, audience: AudienceClient, run_id: UUID) -> dict[str,
     }
 
 
-def run_training(engine: Engine, audience: AudienceClient, run_id: UUID, reporting_currency: str) -> dict[str, Any]:
-    """The job: score, publish, deliver. Running it again takes up where it was broken off."""
-    score_and_publish(engine, run_id, reporting_currency)
+def run_training(
+    engine: Engine, audience: AudienceClient, run_id: UUID, reporting_currency: str, progress: Progress
+) -> dict[str, Any]:
+    """The job: score, publish, deliver. Running it again takes up where it was broken off.
+
+    Cancelled after it was published, the run stays so: audience may have heard of it, and can still be told to pull it.
+    """
+    score_and_publish(engine, run_id, reporting_currency, progress)
+    progress(0.9)
     return deliver(engine, audience, run_id)

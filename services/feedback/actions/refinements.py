@@ -60,8 +60,11 @@ def request(db: Db, peers: Peers, new: NewRefinement) -> Job:
 
 
 def end(db: Db, refinement_id: UUID, state: str, why: str) -> None:
-    """Note that a search failed or was cancelled before it came to a verdict."""
-    queries.change(db, refinement_id, "searching", {"state": state, "verdict": why})
+    """Note that a search failed or was cancelled before it came to a verdict.
+
+    Nobody has seen anything then: its number in the ledger, and with it its share of α, is free again.
+    """
+    queries.change(db, refinement_id, "searching", {"state": state, "verdict": why, "proposal": None})
 
 
 def check_population(audience: AudienceClient, experiment: Experiment, segment: Segment) -> None:

@@ -20,6 +20,7 @@ from shared.contracts.results import CheckStatus, MetricResult, Results
 from shared.contracts.segments import PreviewRequest, Segment
 from shared.db import Engine, read_only, transaction
 from shared.errors import Invalid
+from shared.jobs import Progress
 from shared.telemetry import log
 
 UNLISTED = (
@@ -50,23 +51,25 @@ class Search(NamedTuple):
     by_rule: int
 
 
-def search(engine: Engine, peers: Peers, refinement_id: UUID) -> dict[str, Any]:
+def search(engine: Engine, peers: Peers, refinement_id: UUID, progress: Progress) -> dict[str, Any]:
     """The job: reduce the experiment to cells, search one half, confirm on the other, and store the verdict."""
     with read_only(engine) as db:
         found = queries.refinement(db, refinement_id)
     if found.state == "searching":
-        _search(engine, peers, found)
+        _search(engine, peers, found, progress)
     with read_only(engine) as db:
         ended = queries.refinement(db, refinement_id)
     log.info("refinement searched", refinement=str(refinement_id), state=ended.state)
     return {"refinement": str(refinement_id), "state": ended.state, "verdict": ended.verdict}
 
 
-def _search(engine: Engine, peers: Peers, found: Refinement) -> None:
+def _search(engine: Engine, peers: Peers, found: Refinement, progress: Progress) -> None:
     question = _question(peers, found)
+    progress(0.1)
     with transaction(engine) as db:
         attempt = queries.number(db, found)
-    searched = _searched(engine, question, attempt)
+    searched = _searched(engine, question, attempt, progress)
+    progress(0.9)
     proposal = searched.proposal
     evidence = _evidence(question, searched)
     state, verdict = "nothing", proposal.summary
@@ -118,7 +121,7 @@ def _question(peers: Peers, found: Refinement) -> Question:
     return Question(experiment, results, metric, measured, segment, names)
 
 
-def _searched(engine: Engine, question: Question, attempt: int) -> Search:
+def _searched(engine: Engine, question: Question, attempt: int, progress: Progress) -> Search:
     """Search and confirm over the customers whose window has closed."""
     experiment, metric = question.experiment, question.metric
     until = datetime.now(UTC) - timedelta(days=metric.window_days)
@@ -127,11 +130,15 @@ def _searched(engine: Engine, question: Question, attempt: int) -> Search:
     with read_only(engine) as db:
         cell_queries.be_patient(db)
         counted = cell_queries.count(db, population)
+        progress(0.2)
         profiles = cell_queries.profiles(db, population, counted.mature, question.attributes)
         codings = refine.codings(profiles, counted.mature)
+        progress(0.4)
         halves = cell_queries.cells(db, population, question.measured, keys, codings, experiment.key)
+    progress(0.6)
     grow, confirm = (refine.cells_of(half, len(codings)) for half in halves)
     proposal = refine.refine(grow, confirm, _spec(question, codings, attempt))
+    progress(0.8)
     with read_only(engine) as db:
         cell_queries.be_patient(db)
         by_rule = rules.count(db, population, proposal.clauses) if proposal.clauses else counted.mature
