@@ -219,6 +219,16 @@ def ndjson_lines(chunks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
             yield number, stripped
 
 
+def not_empty(rows: Iterable[T]) -> Iterator[T]:
+    """All rows of a body that must have one. Raises `Invalid` at the end of one without."""
+    empty = True
+    for row in rows:
+        empty = False
+        yield row
+    if empty:
+        raise Invalid("The body holds no row.", [FieldError("", "needs at least one row")])
+
+
 def chunked(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """Lists of at most `size` items, in order."""
     iterator = iter(items)

@@ -316,9 +316,21 @@ def test_rows_that_are_all_wrong_in_their_own_way_are_counted_within_bounds(load
     assert len(report["reasons"]) == 100
 
 
-def test_an_empty_file_is_no_error_and_loads_nobody(load):
-    report = load([])
-    assert (report["rows"], report["state"]) == (0, "finished")
+@pytest.mark.parametrize(
+    ("path", "content", "kind"),
+    [
+        ("/v1/customers", b"[]", "application/json"),
+        ("/v1/customers", b"\n \n", "application/x-ndjson"),
+        ("/v1/customers", b"customer_id\n", "text/csv"),
+        ("/v1/traits", b"[]", "application/json"),
+        ("/v1/traits", b"", "application/x-ndjson"),
+    ],
+)
+def test_a_body_without_a_row_is_refused_and_loads_nobody(audience, catalogue, path, content, kind):
+    answer = audience.post(path, content=content, headers={"Content-Type": kind})
+    assert (answer.status_code, answer.json()["detail"]) == (422, "The body holds no row.")
+    newest = audience.get("/v1/imports?limit=1").json()["items"]
+    assert path == "/v1/traits" or (newest[0]["state"], newest[0]["rows"]) == ("failed", 0)
 
 
 def test_invalid_utf_8_costs_its_row_only(audience, catalogue, unique):

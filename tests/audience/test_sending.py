@@ -1,7 +1,8 @@
 """The check before sending: sendable now, or the reason why not."""
 
+import time
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -186,8 +187,11 @@ def withdraw(engine, customer, reason, channel, at=None):
 
 def test_a_suppression_ends_when_it_says(audience, load, unique):
     load([{"customer_id": unique, **REACHABLE}])
-    ended = {"customer_id": unique, "reason": "holidays", "ends_at": "2020-01-01T00:00:00Z"}
+    soon = datetime.now(UTC) + timedelta(seconds=1)
+    ended = {"customer_id": unique, "reason": "holidays", "ends_at": soon.isoformat()}
     assert audience.post("/v1/suppressions", json=ended).status_code == 201
+    assert check(audience, [unique]) == ["suppressed"]
+    time.sleep(max(0.0, (soon - datetime.now(UTC)).total_seconds()) + 0.05)
     assert check(audience, [unique]) == [None]
     elsewhere = {"customer_id": unique, "reason": "no calls", "channel": "phone"}
     assert audience.post("/v1/suppressions", json=elsewhere).status_code == 201
@@ -197,6 +201,13 @@ def test_a_suppression_ends_when_it_says(audience, load, unique):
     assert check(audience, [unique]) == ["suppressed"]
     listed = audience.get("/v1/suppressions", params={"customer_id": unique}).json()["items"]
     assert [one["reason"] for one in listed] == ["asked", "no calls", "holidays"]
+
+
+def test_a_suppression_that_would_never_be_in_force_is_refused(audience, unique):
+    ended = {"customer_id": unique, "reason": "typed the wrong year", "ends_at": "2020-01-01T00:00:00Z"}
+    answer = audience.post("/v1/suppressions", json=ended)
+    assert [error["pointer"] for error in answer.json()["errors"]] == ["/ends_at"]
+    assert audience.get("/v1/suppressions", params={"customer_id": unique}).json()["items"] == []
 
 
 def test_a_repeated_suppression_with_its_key_is_one(audience, unique):

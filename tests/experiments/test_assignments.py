@@ -128,6 +128,8 @@ def test_external_rows_are_refused_one_by_one(experiments, experiment, unique):
         {**good, "customer_id": "x" * 201},
         {"customer_id": f"{unique}-4"},
         {**good, "userId": "1"},
+        {**good, "customer_id": "bert@example.org"},
+        {**good, "customer_id": "+436601234567"},
     ]
     body = (
         ndjson(rows)
@@ -139,11 +141,13 @@ def test_external_rows_are_refused_one_by_one(experiments, experiment, unique):
     answer = experiments.post(f"/v1/experiments/{key}/assignments?source=external", content=body, headers=NDJSON)
     report = answer.json()
     assert answer.status_code == 201
-    assert (report["new"], report["already"], report["rejected"]) == (2, 1, 11)
+    assert (report["new"], report["already"], report["rejected"]) == (2, 1, 13)
     assert [(row["line"], row["pointer"]) for row in report["rejects"]] == [
         (2, "/arm"), (3, "/assigned_at"), (4, "/customer_id"), (5, "/arm"), (8, "/customer_id"), (9, "/arm"),
-        (10, "/userId"), (11, ""), (12, "/customer_id"), (13, ""), (14, "/customer_id"),
+        (10, "/userId"), (11, "/customer_id"), (12, "/customer_id"), (13, ""), (14, "/customer_id"), (15, ""),
+        (16, "/customer_id"),
     ]  # fmt: skip
+    assert report["rejects"][7]["detail"] == "must not hold an e-mail address or telephone number"
 
 
 def test_the_first_external_load_is_the_frozen_population(experiments, experiment, split, unique):
@@ -191,6 +195,16 @@ def test_rows_of_csv_that_are_not_utf8_are_refused_and_never_made_alike(experime
         (3, "/customer_id"),
     ]
     assert "UTF-8" in answer.json()["rejects"][0]["detail"]
+
+
+def test_an_upload_without_a_row_is_refused_and_settles_nothing(experiments, experiment):
+    key = experiment()["key"]
+    for content, headers in ((b"\n", NDJSON), (b"customer_id,arm,assigned_at\n", {"Content-Type": "text/csv"})):
+        answer = experiments.post(
+            f"/v1/experiments/{key}/assignments?source=external", content=content, headers=headers
+        )
+        assert (answer.status_code, answer.json()["detail"]) == (422, "The body holds no row.")
+    assert experiments.get(f"/v1/experiments/{key}").json()["population"] is None
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/plain", ""])

@@ -82,6 +82,7 @@ def waiting(db: Db) -> tuple[int, float]:
 
 def suppress(db: Db, new: NewSuppression) -> Suppression:
     """Contact no more, whether or not the customer is known yet. Raises `Invalid`."""
+    now = datetime.now(UTC)
     wrong = [
         FieldError(f"/{field}", "must not hold an e-mail address or telephone number")
         for field, text in (("customer_id", new.customer_id), ("reason", new.reason))
@@ -89,7 +90,10 @@ def suppress(db: Db, new: NewSuppression) -> Suppression:
     ]
     if wrong:
         raise Invalid("Addresses are not stored.", wrong)
-    return suppression_queries.insert(db, new_id(), new, datetime.now(UTC))
+    if new.ends_at is not None and new.ends_at <= now:
+        wrong = [FieldError("/ends_at", "has passed: nothing would be suppressed")]
+        raise Invalid("The entry would never be in force.", wrong)
+    return suppression_queries.insert(db, new_id(), new, now)
 
 
 def lift(db: Db, suppression_id: UUID, lift: Lift, by: str) -> Suppression:

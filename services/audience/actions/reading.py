@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from services.audience.identity import holds_contact_data
-from shared.bodies import ndjson_lines, parse_json
+from shared.bodies import ndjson_lines, not_empty, parse_json
 from shared.csv_rows import csv_rows
 from shared.errors import FieldError, Invalid, Unreadable
 
@@ -65,13 +65,13 @@ Numbered = tuple[int, Row]
 def rows_of(format_: Literal["json", "ndjson", "csv"], chunks: Iterable[bytes]) -> Iterator[Numbered]:
     """The rows of a body. Raises `Unreadable` or `Invalid` where it has no rows to judge one by one."""
     if format_ == "csv":
-        return _cells(chunks)
+        return not_empty(_cells(chunks))
     if format_ == "ndjson":
-        return ((number, Line(line)) for number, line in ndjson_lines(chunks))
+        return not_empty((number, Line(line)) for number, line in ndjson_lines(chunks))
     listed = parse_json(b"".join(chunks))
     if not isinstance(listed, list):
         raise Invalid("The body must be a list of rows.", [FieldError("", "must be a list")])
-    return ((number, Value(value)) for number, value in enumerate(listed, 1))
+    return not_empty((number, Value(value)) for number, value in enumerate(listed, 1))
 
 
 def _cells(chunks: Iterable[bytes]) -> Iterator[Numbered]:

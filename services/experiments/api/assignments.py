@@ -23,6 +23,7 @@ from shared.bodies import (
     media_type,
     ndjson_answer,
     ndjson_lines,
+    not_empty,
     parse_json,
     stream,
 )
@@ -98,7 +99,7 @@ def assign(
     """
     begin = partial(transaction, engine)
     if source == "external":
-        found = external.load(begin, key, _external_rows(request))
+        found = external.load(begin, key, not_empty(_external_rows(request)))
         ASSIGNED.labels("external").inc(found.new)
         return found
     task = actions.plan(begin, audience, key, _list_body(request).t0)
