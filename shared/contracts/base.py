@@ -21,6 +21,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from shared.contact_data import holds_contact_data
 from shared.contracts.currencies import CURRENCIES
+from shared.magnitudes import is_decimal
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -62,6 +63,12 @@ def _written(given: Any) -> Any:
     if (isinstance(given, str) and given[4:5] == "-") or isinstance(given, datetime):
         return given
     raise ValueError("must be an instant by RFC 3339, such as 2026-03-01T12:30:00Z")
+
+
+def _decimal(given: Any) -> Any:
+    if isinstance(given, str) and not is_decimal(given):
+        raise ValueError("must be a number, written with the digits 0 to 9 and a point, such as 12.50")
+    return given
 
 
 def _currency(code: str) -> str:
@@ -123,6 +130,8 @@ Money = Annotated[
 Whole = Annotated[int, Field(strict=True)]
 """A whole number in a body; `"3"`, `3.0` and `true` are none. In a file of CSV, where all is text, no field is one."""
 Number = Annotated[float, Field(strict=True)]
+DecimalText = BeforeValidator(_decimal)
 Flag = Annotated[bool, Field(strict=True)]
 JsonValue = Annotated[Any, AfterValidator(_storable)]
+    DecimalText,
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]

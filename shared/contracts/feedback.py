@@ -13,6 +13,7 @@ from shared.contracts.base import (
     LATEST,
     Currency,
     CustomerId,
+    DecimalText,
     Flag,
     Instant,
     JsonValue,
@@ -42,7 +43,7 @@ def _held(value: Decimal) -> Decimal:
 
 
 AsDigits = PlainSerializer(lambda amount: format(amount, "f"), return_type=str, when_used="json")
-Amount = Annotated[Decimal, Field(allow_inf_nan=False), AfterValidator(_held), AsDigits]
+Amount = Annotated[Decimal, DecimalText, Field(allow_inf_nan=False), AfterValidator(_held), AsDigits]
 
 
 DEEPEST = 32

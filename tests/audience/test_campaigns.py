@@ -58,6 +58,7 @@ def test_repeated_with_its_idempotency_key_it_is_the_same_campaign(audience, uni
         ({"owner": "ada@example.com"}, "/owner"),
         ({"purpose": "fun"}, "/purpose"),
         ({"budget": "-1", "currency": "EUR"}, "/budget"),
+        ({"budget": "1_000", "currency": "EUR"}, "/budget"),
         ({"budget": "NaN", "currency": "EUR"}, "/budget"),
         ({"budget": "1"}, "/currency"),
         ({"channel": "pigeon"}, "/channel"),

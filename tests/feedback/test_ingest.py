@@ -108,6 +108,10 @@ BAD = {
     "order without value": ({"value": ...}, "/value"),
     "free line": ({"kind": "order_line", "value": "0"}, "/value"),
     "line without price": ({"kind": "order_line", "properties": {"unit_price": 0}}, "/properties/unit_price"),
+    "number with a line between": ({"value": "1_000"}, "/value"),
+    "digits of another script": ({"value": "\u0661\u0662"}, "/value"),
+    "blanks around a number": ({"value": " 5 "}, "/value"),
+    "comma in a number": ({"value": "5,5"}, "/value"),
     "bounce of no kind": ({"kind": "bounced", "properties": {}}, "/properties/bounce"),
     "category no text": ({"properties": {"category": 7}}, "/properties/category"),
     "currency": ({"currency": "euro"}, "/currency"),
@@ -212,12 +216,14 @@ def test_csv_columns_are_fields_and_properties(feedback: httpx.Client, unique: s
         f"{unique}-4,{unique},order_line,2024-05-02T12:00:00Z,1,many,toys,\n"
     )
     answer = feedback.post("/v1/events", content=body, headers=CSV)
-    assert verdicts(answer) == (2, 0, 0, 2)
-    assert [item["pointer"] for item in answer.json()["rejected"]] == ["/customer_id", "/properties/quantity"]
+    assert verdicts(answer) == (2, 0, 0, 3)
+    pointers = [item["pointer"] for item in answer.json()["rejected"]]
+    assert pointers == ["/customer_id", "/properties/quantity", "/properties/quantity"]
     newer, older = kept(feedback, unique)
     assert older["properties"] == {"quantity": 6, "category": "lamps"}
     assert newer["properties"] == {"quantity": 1, "category": "toys, soft", "gift": "yes"}
 
+        f"{unique}-5,{unique},order_line,2024-05-02T12:00:00Z,1,1_0,toys,\n"
 
 def test_rows_that_are_not_utf8_are_refused_and_never_made_alike(feedback: httpx.Client, unique: str) -> None:
     rows = f"{unique}-Müller,view,2024-05-01T12:00:00Z,\n{unique}-Möller,view,2024-05-01T12:00:00Z,\n"

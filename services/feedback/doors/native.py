@@ -14,6 +14,7 @@ from shared.contact_data import holds_contact_data
 from shared.contracts.feedback import Event, KindRule
 from shared.csv_rows import CsvRow, damage
 from shared.errors import FieldError, Unreadable
+from shared.magnitudes import is_decimal
 
 T = TypeVar("T")
 
@@ -155,7 +156,7 @@ def _typed(cell: str, expected: str) -> str | int | float | bool:
     """A cell as the type that the kind expects; unchanged where it is not one (the kind's check then says so)."""
     if expected == "boolean":
         return {"true": True, "false": False}.get(cell.lower(), cell)
-    if expected == "number":
+    if expected == "number" and is_decimal(cell):
         for read in (int, float):
             try:
                 return read(cell)
