@@ -122,16 +122,16 @@ WithoutAddress = AfterValidator(_no_address)
 Written = BeforeValidator(_written)
 Instant = Annotated[AwareDatetime, AfterValidator(_in_range), Written]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$"), AfterValidator(_currency)]
+DecimalText = BeforeValidator(_decimal)
 Money = Annotated[
     Decimal,
+    DecimalText,
     Field(max_digits=20, decimal_places=6, allow_inf_nan=False),
     PlainSerializer(lambda amount: format(amount, "f"), return_type=str, when_used="json"),
 ]
 Whole = Annotated[int, Field(strict=True)]
 """A whole number in a body; `"3"`, `3.0` and `true` are none. In a file of CSV, where all is text, no field is one."""
 Number = Annotated[float, Field(strict=True)]
-DecimalText = BeforeValidator(_decimal)
 Flag = Annotated[bool, Field(strict=True)]
 JsonValue = Annotated[Any, AfterValidator(_storable)]
-    DecimalText,
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
