@@ -8,8 +8,8 @@ from uuid import UUID, uuid5
 
 from shared.contact_data import holds_contact_data
 from shared.contracts.base import EARLIEST, LATEST
-from shared.contracts.feedback import Event, KindRule, NewKind, PropertyRule
-from shared.contracts.kinds import TEXT
+from shared.contracts.feedback import Event
+from shared.contracts.kinds import TEXT, KindRule, NewKind, PropertyRule
 from shared.errors import FieldError
 
 Registry = Mapping[str, KindRule]
@@ -25,7 +25,7 @@ def declared(name: str, new: NewKind) -> KindRule:
         name=name,
         source="custom",
         description=new.description,
-        properties={**new.properties, "category": TEXT},
+        properties={"category": TEXT, **new.properties},
         required=new.required,
         value=new.value,
     )

@@ -83,10 +83,16 @@ def _in_range(instant: datetime) -> datetime:
     return instant.astimezone(UTC)
 
 
-def _no_id(key: str) -> str:
+def as_id(reference: str) -> UUID | None:
+    """The id that a reference to something by key or id is, if it is one."""
     try:
-        UUID(key)
+        return UUID(reference)
     except ValueError:
+        return None
+
+
+def _no_id(key: str) -> str:
+    if as_id(key) is None:
         return key
     raise ValueError("must not have the form of an id (UUID), for what has a key is found by its id, too")
 
@@ -112,7 +118,9 @@ def _storable(value: Any) -> Any:
     raise ValueError("must be a JSON value")
 
 
-Text = Annotated[str, AfterValidator(_without_nul)]
+WithoutNul = AfterValidator(_without_nul)
+"""After the constraints of a text, or else what is too long is said to have too many items."""
+Text = Annotated[str, WithoutNul]
 CustomerId = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_without_nul)]
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$")]
 NewKey = Annotated[Key, AfterValidator(_no_id)]

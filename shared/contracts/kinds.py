@@ -2,9 +2,82 @@
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from shared.contracts.feedback import Follows, KindRule, Needed, PropertyRule
+from pydantic import Field, StringConstraints, model_validator
+
+from shared.contracts.base import Flag, Message, Number, Text, WithoutNul, refuse_at
+from shared.contracts.feedback import Kind
+
+Needed = Literal["value", "currency", "text", "campaign", "target_list", "experiment", "arm"]
+Follows = Literal["nothing", "withdrawal", "withdrawal when hard"]
+
+
+class PropertyRule(Message):
+    """What one property of a kind holds. `minimum` and `maximum` bound a number; `above` is an open lower bound."""
+
+    type: Literal["text", "number", "boolean", "time"]
+    required: Flag = False
+    minimum: Number | None = None
+    maximum: Number | None = None
+    above: Number | None = None
+    allowed: Annotated[list[Text], Field(max_length=200)] | None = None
+
+
+class KindContent(Message):
+    """What can be said of a kind of event. Properties it does not name may hold any JSON."""
+
+    description: Annotated[str, StringConstraints(max_length=1000), WithoutNul] = ""
+    properties: dict[Annotated[str, StringConstraints(min_length=1, max_length=100), WithoutNul], PropertyRule] = Field(
+        default_factory=dict
+    )
+    required: list[Needed] = Field(default_factory=list)
+    value: PropertyRule | None = None
+
+
+class NewKind(KindContent):
+    """A kind of event that an installation declares for itself. Properties it does not name may hold any JSON.
+
+    Rules that no event or every event would keep are refused; such as are stored already can still be read.
+    """
+
+    @model_validator(mode="after")
+    def _can_be_kept(self) -> Self:
+        for name, rule in self.properties.items():
+            _refuse_senseless(("properties", name), rule)
+        category = self.properties.get("category")
+        if category is not None and category.type != "text":
+            refuse_at(("properties", "category", "type"), "must be text, as of every kind: segments count by it")
+        if self.value is not None:
+            _refuse_senseless(("value",), self.value)
+            if self.value.type != "number":
+                refuse_at(("value", "type"), "must be number: the value of an event is one")
+            if self.value.required:
+                refuse_at(("value", "required"), "is said in `required` of the kind")
+        return self
+
+
+def _refuse_senseless(place: tuple[str, ...], rule: PropertyRule) -> None:
+    for name in ("minimum", "maximum", "above"):
+        if getattr(rule, name) is not None and rule.type != "number":
+            refuse_at((*place, name), f"bounds a number, and this is a {rule.type}")
+    if rule.maximum is not None and rule.minimum is not None and rule.minimum > rule.maximum:
+        refuse_at((*place, "maximum"), "must not be less than the minimum")
+    if rule.maximum is not None and rule.above is not None and rule.above >= rule.maximum:
+        refuse_at((*place, "maximum"), "must be greater than `above`")
+    if rule.allowed is not None and rule.type != "text":
+        refuse_at((*place, "allowed"), f"lists texts, and this is a {rule.type}")
+    if rule.allowed == []:
+        refuse_at((*place, "allowed"), "must name at least one text")
+
+
+class KindRule(KindContent):
+    """A kind of event: where such events come from, what they need, and what follows from one."""
+
+    name: Kind
+    source: Literal["business", "interactive", "sensor", "campaign", "custom"]
+    follows: Follows = "nothing"
+
 
 TEXT = PropertyRule(type="text")
 TIME = PropertyRule(type="time")

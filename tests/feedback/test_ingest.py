@@ -100,7 +100,10 @@ BAD = {
     "no customer": ({"customer_id": ""}, "/customer_id"),
     "customer missing": ({"customer_id": ...}, "/customer_id"),
     "NUL": ({"customer_id": "a\x00b"}, "/customer_id"),
-    "NUL inside": ({"properties": {"note": ["\x00"]}}, "/properties"),
+    "NUL inside": ({"properties": {"note": ["\x00"]}}, "/properties/note/0"),
+    "deep inside": ({"properties": {"a": 1, "b": {"c/d": [0, {"e": 2**64}]}}}, "/properties/b/c~1d/1/e"),
+    "NUL in a name inside": ({"properties": {"a": [{"\x00": 1}]}}, "/properties/a/0"),
+    "address around it": ({"properties": {"ada@example.com": "\x00"}}, "/properties/(hidden name)"),
     "unknown field": ({"userId": "7"}, "/userId"),
     "unknown kind": ({"kind": "teleported"}, "/kind"),
     "wrong type": ({"value": []}, "/value"),
@@ -118,8 +121,8 @@ BAD = {
     "no currency": ({"currency": "ZZZ"}, "/currency"),
     "currency with line end": ({"currency": "EUR\n"}, "/currency"),
     "list no UUID": ({"target_list": "7"}, "/target_list"),
-    "integer beyond 64 bits": ({"properties": {"n": 2**64}}, "/properties"),
-    "number whose square is no double": ({"properties": {"n": 1e200}}, "/properties"),
+    "integer beyond 64 bits": ({"properties": {"n": 2**64}}, "/properties/n"),
+    "number whose square is no double": ({"properties": {"n": 1e200}}, "/properties/n"),
 }
 
 
@@ -135,6 +138,11 @@ def test_bad_items_are_refused_with_the_field_and_kept(feedback: httpx.Client, e
     newest = feedback.get("/v1/rejects", params={"limit": 2}).json()["items"]
     assert [(reject["door"], reject["pointer"]) for reject in newest] == [("list", pointer), ("one", pointer)]
     assert kept(feedback, event()["customer_id"]) == []
+
+
+def test_what_is_too_long_is_told_in_characters(feedback: httpx.Client, event: Make) -> None:
+    told = feedback.post("/v1/events", json=event(text="x" * 20_001)).json()["errors"][0]
+    assert told == {"pointer": "/text", "detail": "String should have at most 20000 characters"}
 
 
 RAW = {

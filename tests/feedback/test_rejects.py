@@ -18,6 +18,11 @@ from services.feedback.personal import hashed
 from tests.feedback.conftest import Make
 
 SECRET = "a-secret-of-the-tests"
+SENSELESS = sa.text("""
+    update feedback.kind
+       set rule = jsonb_set(rule, '{value}', '{"type": "text", "minimum": 5, "maximum": 1, "allowed": []}')
+     where name = :name
+""")
 
 
 def newest(feedback: httpx.Client, **filters: str) -> dict[str, Any]:
@@ -224,6 +229,47 @@ def test_many_unknown_kinds_at_once_do_not_read_the_table_for_each(feedback_engi
         sa.event.remove(feedback_engine, "before_cursor_execute", reading)
     assert all("order" in registry for registry in found)
     assert len(readings) <= 16
+
+
+@pytest.mark.parametrize(
+    ("rule", "pointer"),
+    [
+        ({"value": {"type": "text"}}, "/value/type"),
+        ({"value": {"type": "number", "required": True}}, "/value/required"),
+        ({"value": {"type": "number", "minimum": 5, "maximum": 1}}, "/value/maximum"),
+        ({"properties": {"n": {"type": "number", "above": 1, "maximum": 1}}}, "/properties/n/maximum"),
+        ({"properties": {"n": {"type": "number", "allowed": ["1"]}}}, "/properties/n/allowed"),
+        ({"properties": {"n": {"type": "text", "allowed": []}}}, "/properties/n/allowed"),
+        ({"properties": {"n": {"type": "text", "minimum": 0}}}, "/properties/n/minimum"),
+        ({"properties": {"category": {"type": "number", "required": True}}}, "/properties/category/type"),
+    ],
+)
+def test_a_kind_that_no_event_could_be_of_is_not_declared(
+    feedback: httpx.Client, unique: str, rule: dict[str, Any], pointer: str
+) -> None:
+    answer = feedback.put(f"/v1/kinds/k{unique}", json=rule)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer)
+    assert feedback.get(f"/v1/kinds/k{unique}").status_code == 404
+
+
+def test_what_is_declared_of_the_category_holds(feedback: httpx.Client, event: Make, unique: str) -> None:
+    declared = {"properties": {"category": {"type": "text", "required": True, "allowed": ["shoes"]}}}
+    assert feedback.put(f"/v1/kinds/k{unique}", json=declared).status_code == 200
+    for properties, status in (({"category": "shoes"}, 200), ({"category": "hats"}, 422), ({}, 422)):
+        sent = event(kind=f"k{unique}", properties=properties)
+        assert feedback.post("/v1/events", json=sent).status_code == status
+
+
+def test_a_kind_that_was_declared_before_it_was_checked_can_still_be_read(
+    feedback: httpx.Client, owner_engine: sa.Engine, event: Make, unique: str
+) -> None:
+    assert feedback.put(f"/v1/kinds/k{unique}", json={}).status_code == 200
+    with owner_engine.begin() as db:
+        db.execute(SENSELESS, {"name": f"k{unique}"})
+    assert feedback.get(f"/v1/kinds/k{unique}").json()["value"]["maximum"] == 1
+    assert feedback.post("/v1/events", json=event(kind=f"new{unique}")).json()["errors"][0]["pointer"] == "/kind"
+    with owner_engine.begin() as db:
+        db.execute(sa.text("delete from feedback.kind where name = :name"), {"name": f"k{unique}"})
 
 
 def test_all_kinds_are_listed_with_what_they_need(feedback: httpx.Client) -> None:

@@ -22,8 +22,8 @@ from shared.contracts import assignments, experiments, metrics, policies, result
 from shared.contracts.audience import AttributeType
 from shared.contracts.clauses import CLAUSES, PLANNED, AttributeClause, Measure
 from shared.contracts.comparisons import Operator
-from shared.contracts.feedback import Event, IngestReport, KindRule, Refinement, Reject
-from shared.contracts.kinds import WELL_KNOWN
+from shared.contracts.feedback import Event, IngestReport, Refinement, Reject
+from shared.contracts.kinds import WELL_KNOWN, KindRule
 from shared.contracts.permissions import RefusedBecause
 from shared.settings import Settings
 from tests.conftest import KEY

@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 
 from services.feedback import events
 from services.feedback.queries import kinds as queries
-from shared.contracts.feedback import KindRule, NewKind
-from shared.contracts.kinds import WELL_KNOWN
+from shared.contracts.kinds import WELL_KNOWN, KindRule, NewKind
 from shared.db import Db, Engine, read_only, transaction
 from shared.errors import Conflict, NotFound
 from shared.pages import PageRequest

@@ -8,7 +8,8 @@ from services.feedback.actions import kinds as actions
 from services.feedback.api.events import IntakeOf
 from shared.auth import requires
 from shared.bodies import StrictRoute
-from shared.contracts.feedback import Kind, KindRule, NewKind
+from shared.contracts.feedback import Kind
+from shared.contracts.kinds import KindRule, NewKind
 from shared.db import ReadTx
 from shared.pages import Page, Paged
 

@@ -11,7 +11,8 @@ from pydantic_core import ErrorDetails
 from services.feedback.doors import Item, Parsed, Refusal
 from services.feedback.events import Registry
 from shared.contact_data import holds_contact_data
-from shared.contracts.feedback import Event, KindRule
+from shared.contracts.feedback import Event
+from shared.contracts.kinds import KindRule
 from shared.csv_rows import CsvRow, damage
 from shared.errors import FieldError, Unreadable
 from shared.magnitudes import is_decimal

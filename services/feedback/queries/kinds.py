@@ -6,7 +6,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 
 from services.feedback.tables import KindRow
-from shared.contracts.feedback import KindRule
+from shared.contracts.kinds import KindRule
 from shared.db import Db
 
 
