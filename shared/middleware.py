@@ -1,5 +1,6 @@
 """What happens around every request: its id, its log line, its metrics, and addresses that no database can hold."""
 
+import asyncio
 import random
 import re
 import time
@@ -10,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 import structlog
 from starlette.requests import Request
 
-from shared.problems import problem, unexpected
+from shared.problems import problem, shutting_down, unexpected
 from shared.telemetry import DURATION, REQUESTS, log
 
 Scope = MutableMapping[str, Any]
@@ -55,6 +56,10 @@ class Observed:
                 await answer(scope, receive, observe)
             else:
                 await self._app(scope, receive, observe)
+        except asyncio.CancelledError:  # the server stops, and this request was not done in the time it gives
+            if status:
+                raise
+            await shutting_down(Request(scope))(scope, receive, observe)
         except Exception as error:
             answer = unexpected(Request(scope), error)
             if not status:

@@ -126,9 +126,8 @@ def _detail(error: Mapping[str, Any]) -> str:
 
 
 def _http(request: Request, error: HTTPException) -> JSONResponse:
-    return problem(
-        request, error.status_code, HTTPStatus(error.status_code).phrase.lower().replace(" ", "-"), str(error.detail)
-    )
+    code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
+    return problem(request, error.status_code, code, str(error.detail), headers=error.headers)
 
 
 def _database(request: Request, error: Exception) -> JSONResponse:
@@ -145,6 +144,11 @@ def _database(request: Request, error: Exception) -> JSONResponse:
 
 def _disconnected(error: Exception) -> bool:
     return isinstance(error, DBAPIError) and error.connection_invalidated
+
+
+def shutting_down(request: Request) -> JSONResponse:
+    """The answer to a request that the end of its process cuts off."""
+    return _again(request, "The service is stopping and could not finish this; try again.")
 
 
 def _again(request: Request, detail: str) -> JSONResponse:

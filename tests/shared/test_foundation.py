@@ -41,6 +41,12 @@ def test_who_must_wait_is_told_how_long(toy: httpx.Client) -> None:
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "7")
 
 
+def test_a_method_that_an_address_does_not_know_is_answered_with_those_it_knows(toy: httpx.Client) -> None:
+    answer = toy.delete("/v1/jobs")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
 def test_a_bug_answers_500_without_a_word_of_what_it_saw(toy: httpx.Client) -> None:
     answer = toy.get("/v1/things/fail/bug")
     assert answer.status_code == 500
