@@ -14,6 +14,9 @@ def decide(experiment: Experiment, results: Results) -> Decision:
         reasons = [f"{check.detail} {check.advice}" for check in failed]
         return _decision(results, DecisionVerdict.STOP, None, ["The experiment is not healthy.", *reasons])
     primary = next(metric for metric in results.metrics if metric.role is MetricRole.PRIMARY)
+    if not primary.effects:
+        why = f"Nothing is compared on {primary.metric}: only contacted customers can show it, in fewer than two arms."
+        return _decision(results, DecisionVerdict.STOP, None, [why, "More customers or time will not change that."])
     winners, reasons = list[Effect](), list[str]()
     for effect in primary.effects:
         objections = _objections(experiment, results.metrics, effect.arm)
@@ -31,7 +34,7 @@ def _without_winner(results: Results, primary: MetricResult, reasons: list[str])
     if verdicts and all(verdict is Verdict.WORSE for verdict in verdicts):
         return _decision(results, DecisionVerdict.STOP, None, [*reasons, "Every arm does worse than the control."])
     better = Verdict.BETTER in verdicts
-    if all(metric.ended for metric in results.metrics):
+    if all(metric.ended for metric in results.metrics if metric.effects):
         last = "what is shown better is objected to" if better else "no arm is shown better"
         return _decision(results, DecisionVerdict.STOP, None, [*reasons, f"The end is reached: {last}."])
     more = "Windows that are still open" if results.state == State.STOPPED else "More customers or time"
@@ -52,6 +55,9 @@ def _objections(experiment: Experiment, metrics: Sequence[MetricResult], arm: st
     margins = {guardrail.metric: guardrail.margin for guardrail in experiment.metrics.guardrails}
     found = []
     for metric in metrics:
+        if metric.role is MetricRole.GUARDRAIL and all(effect.arm != arm for effect in metric.effects):
+            why = "only contacted customers can show it, and the arm is not compared with another"
+            found.append(f"Guardrail {metric.metric} cannot be judged in arm {arm}: {why}.")
         for effect in metric.effects:
             if effect.arm != arm:
                 continue

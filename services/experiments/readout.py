@@ -74,7 +74,12 @@ def _metric(experiment: Experiment, measured: FrozenMetric, found: Figures, word
 
 
 def _ended(experiment: Experiment, metric: str, pairs: Sequence[tuple[Arm, Arm]], words: Words) -> bool:
-    """Of a fixed horizon: nothing more is to come. Of looks: the last one at each contrast was taken."""
+    """Of a fixed horizon: nothing more is to come. Of looks: the last one at each contrast was taken.
+
+    Where nothing is compared nothing comes to an end.
+    """
+    if not pairs:
+        return False
     if experiment.method is Method.FIXED:
         return words.over[metric]
     seen = [words.seen.get((metric, arm.key)) for arm, _ in pairs]

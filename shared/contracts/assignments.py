@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from shared.contracts.base import CustomerId, Flag, Instant, JsonValue, Key, Message, Number, Whole
+from shared.contracts.base import CustomerId, Flag, Instant, JsonValue, Key, Message, Number, Whole, WithoutAddress
 from shared.contracts.experiments import Population
 from shared.magnitudes import is_countable
 
@@ -25,7 +25,7 @@ class AssignList(Message):
 class ExternalAssignment(Message):
     """One row of a split that was made elsewhere. `assigned_at` is the customer's time zero."""
 
-    customer_id: CustomerId
+    customer_id: Annotated[CustomerId, WithoutAddress]
     arm: Key
     assigned_at: Instant
 
@@ -61,13 +61,13 @@ AttributeValue = Annotated[
 
 
 class AssignRequest(Message):
-    """Who needs an arm, in which experiments (default: all that run).
+    """Who needs an arm, in which experiments (keys or ids; default: all that run).
 
     `attributes` are what the caller knows now; with those of the portrait they are stored as the assignment's features,
-    without those that audience's catalogue calls personal.
+    without those that audience's catalogue calls personal, and without e-mail addresses and telephone numbers.
     """
 
-    customer_id: CustomerId
+    customer_id: Annotated[CustomerId, WithoutAddress]
     experiments: list[Key] | None = Field(default=None, max_length=100)
     attributes: dict[Key, AttributeValue] = Field(default_factory=dict, max_length=100)
 

@@ -25,7 +25,11 @@ from shared.contracts.base import (
     Text,
     Whole,
     WithoutAddress,
+    refuse_at,
 )
+
+LEAST_ALPHA = 1e-4
+"""The smallest error that is promised: beyond it no approximation by a normal distribution can be trusted."""
 
 
 class State(StrEnum):
@@ -109,7 +113,7 @@ class FrozenMetric(Message):
 
 
 class ExperimentMetrics(Message):
-    """The keys of what is measured. A guardrail is a key, or a key with its margin."""
+    """The keys of what is measured; a new design may name ids. A guardrail is a key, or a key with its margin."""
 
     primary: Key
     secondary: list[Key] = Field(default_factory=list, max_length=20)
@@ -123,6 +127,14 @@ class ExperimentMetrics(Message):
 
     def names(self) -> list[str]:
         return [self.primary, *self.secondary, *(guardrail.metric for guardrail in self.guardrails)]
+
+    def renamed(self, names: Mapping[str, str]) -> "ExperimentMetrics":
+        """The same under other names."""
+        return ExperimentMetrics(
+            primary=names[self.primary],
+            secondary=[names[each] for each in self.secondary],
+            guardrails=[Guardrail(metric=names[each.metric], margin=each.margin) for each in self.guardrails],
+        )
 
     def measured(self, versions: Mapping[str, int]) -> list[FrozenMetric]:
         """What is measured, in order, at these versions by key."""
@@ -162,7 +174,7 @@ class Design(Message):
     @model_validator(mode="after")
     def _method_fits(self) -> Self:
         if self.split is Split.EXACT and self.target_list_id is None:
-            raise ValueError("an exact split needs a `target_list_id`")
+            refuse_at(("target_list_id",), "an exact split needs a `target_list_id`")
         if self.chosen_method() is Method.CONFIDENCE_SEQUENCE and self.planned_size is None:
             error = PydanticCustomError("missing", "a confidence sequence needs a `planned_size`")
             place = InitErrorDetails(type=error, loc=("planned_size",), input=None)
@@ -187,6 +199,7 @@ class NewExperiment(Design):
     key: NewKey
     name: Annotated[Text, WithoutAddress] | None = Field(default=None, max_length=200)
     hypothesis: Annotated[Text, WithoutAddress] = Field(min_length=1, max_length=4000)
+    alpha: Number = Field(default=0.05, ge=LEAST_ALPHA, le=0.5)
     seed: Annotated[Name, WithoutAddress] | None = None
 
 

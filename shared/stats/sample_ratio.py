@@ -55,8 +55,11 @@ def by_regime(regimes: Sequence[tuple[Sequence[int], Sequence[float]]]) -> Sampl
     return SampleRatio(p_value, statistic, p_value < LEVEL)
 
 
-def sequential_p_value(observed: Sequence[int], weights: Sequence[float], *, so_far: float = 1.0) -> float:
-    """P-value of the sizes that may be looked at after every assignment: at most `so_far`, the one of the look before.
+def sequential_p_value(observed: Sequence[int], weights: Sequence[float]) -> float:
+    """P-value of the sizes that may be looked at after every assignment.
+
+    While the weights hold, the chance that it is ever below a level is at most that level. It is of the sizes as they
+    are: where later assignments make up for a mismatch, it rises again.
 
     The inverse of the Bayes factor of a Dirichlet-multinomial around the weights against the weights themselves, which
     is a martingale while the weights hold.
@@ -72,7 +75,7 @@ def sequential_p_value(observed: Sequence[int], weights: Sequence[float], *, so_
     prior = CONCENTRATION * shares
     factor = gammaln(prior.sum()) - gammaln(prior.sum() + counts.sum())
     factor += float((gammaln(prior + counts) - gammaln(prior) - counts * np.log(shares)).sum())
-    return min(so_far, exp(-factor) if factor > 0 else 1.0)
+    return exp(-factor) if factor > 0 else 1.0
 
 
 def exact_counts(observed: Sequence[int], expected: Sequence[int]) -> bool:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from services.experiments import decision, money
+from services.experiments import decision, money, readout
 from shared.contracts.experiments import (
     Arm,
     Experiment,
@@ -149,6 +149,18 @@ def test_a_gain_that_loses_money_is_not_shipped():
 def test_what_is_not_shown_is_not_shipped(verdict, expected):
     found = decision.decide(experiment(), results(metric("orders", "primary", verdict)))
     assert (found.verdict, found.arm) == (expected, None)
+
+
+def test_a_guardrail_that_cannot_be_judged_is_objected_to_and_what_is_never_compared_is_no_end():
+    primary = metric("orders", "primary", "better", ended=True)
+    unseen = metric("unsubscribes", "guardrail", "not_shown").model_copy(update={"effects": []})
+    found = decision.decide(experiment(guardrails=["unsubscribes"]), results(primary, unseen))
+    assert (found.verdict, found.arm) == ("stop", None)
+    assert any("unsubscribes cannot be judged in arm mail" in reason for reason in found.reasons)
+    found = decision.decide(experiment(), results(primary.model_copy(update={"effects": []})))
+    assert (found.verdict, "Nothing is compared on orders" in found.reasons[0]) == ("stop", True)
+    assert not any("The end is reached" in reason for reason in found.reasons)
+    assert not readout._ended(experiment(), "orders", [], readout.Words({}, {}, {}, {"orders": True}))
 
 
 def test_at_the_end_the_reasons_do_not_contradict_each_other():

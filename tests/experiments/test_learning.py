@@ -83,6 +83,22 @@ def test_what_is_learnt_of_a_capped_metric_is_the_effect_of_the_results(experime
     assert effect["estimate"] == pytest.approx(shown["absolute"]["estimate"], abs=shown["standard_error"])
 
 
+def test_whom_contact_moves_is_not_asked_of_what_the_control_cannot_show(
+    experiments, experiment, metric, split, unique
+):
+    clicked = metric("clicked", event="clicked", observable="contacted")
+    mails = [{"key": key, "weight": 0.25} for key in ("a", "b")]
+    key = experiment(arms=[ARMS[0], *mails], metrics={"primary": metric(), "secondary": [clicked]})["key"]
+    split(key, {f"{unique}-{arm}": arm for arm in ("nobody", "a", "b")})
+    number = experiments.get(f"/v1/metrics/{clicked}").json()["id"]
+    for call, name in (("uplift", clicked), ("policy", number)):
+        answer = experiments.get(f"/v1/experiments/{key}/{call}", params={"metric": name})
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "#query/metric")
+        assert "cannot be learnt" in answer.json()["detail"]
+    key = experiment("primary", arms=[ARMS[0], *mails], metrics={"primary": clicked})["key"]
+    assert "Whom to contact" not in experiments.get(f"/v1/experiments/{key}/report").text
+
+
 def test_profit_has_no_price(experiments, learnt):
     answer = experiments.get(f"/v1/experiments/{learnt}/policy", params={"value": "2"})
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "#query/value")

@@ -1,5 +1,6 @@
 """The life of an experiment: what may follow what, what is frozen, and what is refused with a pointer."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -116,6 +117,7 @@ def test_another_seed_is_another_design(experiments, experiment):
         ({"alpha": "much"}, "/alpha"),
         ({"alpha": "0.05"}, "/alpha"),
         ({"arms": [{**ARMS[0], "control": "yes"}, ARMS[1]]}, "/arms/0/control"),
+        ({"alpha": 0.9e-4}, "/alpha"),
         ({"metrics": {"primary": "no-such-metric"}}, "/metrics/primary"),
         ({"metrics": {"primary": "a", "secondary": ["a"]}}, "/metrics"),
         ({"seed": ""}, "/seed"),
@@ -127,7 +129,7 @@ def test_another_seed_is_another_design(experiments, experiment):
         ({"hypothesis": ""}, "/hypothesis"),
         ({"hypothesis": "a\x00b"}, "/hypothesis"),
         ({"planned_size": None}, "/planned_size"),
-        ({"split": "exact"}, ""),
+        ({"split": "exact"}, "/target_list_id"),
         ({"method": "guess"}, "/method"),
         ({"layer": "one"}, "/layer"),
         ({"unit": "household"}, "/unit"),
@@ -141,6 +143,69 @@ def test_a_bad_design_is_refused_at_the_field(experiments, metric, unique, chang
     assert answer.status_code == 422, answer.text
     assert pointer in [error["pointer"] for error in answer.json()["errors"]]
     assert experiments.get(f"/v1/experiments/{body['key']}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("given", "role", "arms", "pointer"),
+    [
+        ({"event": "opened"}, "primary", 1, "/metrics/primary"),
+        ({"events": [{"event": "clicked"}, {"event": "opened"}]}, "primary", 2, "/metrics/primary"),
+        ({"event": "clicked", "observable": "contacted"}, "primary", 1, "/metrics/primary"),
+        ({"event": "clicked", "observable": "contacted"}, "primary", 2, None),
+        ({"event": "unsubscribed", "observable": "contacted"}, "guardrails", 1, "/metrics/guardrails/0"),
+        ({"event": "unsubscribed", "observable": "contacted"}, "guardrails", 2, None),
+        ({"event": "opened", "observable": "contacted"}, "secondary", 1, None),
+    ],
+)
+def test_a_metric_by_which_nothing_could_be_decided_is_refused_at_its_place(
+    experiments, metric, unique, given, role, arms, pointer
+):
+    asked = metric("asked", **given)
+    named = {"primary": asked} if role == "primary" else {"primary": metric(), role: [asked]}
+    weight = 0.5 / arms
+    mails = [{"key": f"mail-{n}", "weight": weight} for n in range(arms)]
+    body = {"key": f"asks-{unique}", "hypothesis": "h", "arms": [ARMS[0], *mails], "metrics": named, "planned_size": 9}
+    answer = experiments.post("/v1/experiments", json=body)
+    assert [error["pointer"] for error in answer.json().get("errors", [])] == ([pointer] if pointer else [])
+    assert answer.status_code == (422 if pointer else 201)
+
+
+@pytest.mark.parametrize("change", [{"alpha": 1e-200}, {"metrics": "opens"}])
+def test_a_draft_older_than_a_rule_is_read_and_cannot_start(experiments, experiment, metric, owner_engine, change):
+    found = experiment(start=False)
+    if "metrics" in change:
+        change = {"metrics": {"primary": metric("opens", event="opened"), "secondary": [], "guardrails": []}}
+    with owner_engine.begin() as connection:
+        connection.exec_driver_sql(
+            "update experiments.experiment set definition = definition || %s::jsonb where id = %s",
+            (json.dumps(change), found["id"]),
+        )
+    assert experiments.get(f"/v1/experiments/{found['key']}").json()["alpha"] == change.get("alpha", 0.05)
+    answer = experiments.post(f"/v1/experiments/{found['key']}/start")
+    assert (answer.status_code, answer.json()["type"]) == (409, "urn:attune:problem:cannot-be-judged")
+
+
+def test_metrics_and_experiments_are_found_by_key_or_id(experiments, experiment, metric):
+    key = metric()
+    first = experiments.get(f"/v1/metrics/{key}").json()
+    body = {"key": key, "kind": "proportion", "event": "view", "window_days": 14}
+    second = experiments.put(f"/v1/metrics/{first['id']}", json=body).json()
+    assert (second["key"], second["version"]) == (key, 2)
+    assert [experiments.get(f"/v1/metrics/{each['id']}").json()["version"] for each in (first, second)] == [1, 2]
+    assert len(experiments.get(f"/v1/metrics/{first['id']}/versions").json()) == 2
+    clash = experiments.put(f"/v1/metrics/{first['id']}", json=body | {"key": "other"})
+    assert (clash.status_code, clash.json()["errors"][0]["pointer"]) == (422, "/key")
+
+    named = {"primary": first["id"], "guardrails": [{"metric": metric("calm"), "margin": 0.1}]}
+    found = experiment(metrics=named, method="confidence_sequence", planned_size=100)
+    assert found["metrics"]["primary"] == key
+    assert [(each["key"], each["version"]) for each in found["measured"]] == [(key, 2), (metric("calm"), 1)]
+    asked = {"customer_id": f"by-id-{key}", "experiments": [found["id"], found["key"]]}
+    (given,) = created(experiments.post("/v1/assign", json=asked))["assignments"]
+    assert (given["experiment"], given["reason"]) == (found["key"], "assigned")
+    twice = {"key": "twice", "hypothesis": "h", "arms": ARMS, "metrics": {"primary": key, "secondary": [first["id"]]}}
+    answer = experiments.post("/v1/experiments", json=twice | {"planned_size": 9})
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/metrics")
 
 
 def test_an_unknown_list_or_campaign_is_refused_at_the_field(audience, experiments, metric, unique):

@@ -104,6 +104,8 @@ def test_an_online_population_takes_no_split_from_elsewhere(experiments, online,
         ({"customer_id": 7}, "/customer_id"),
         ({"customer_id": "a" * 201}, "/customer_id"),
         ({"customer_id": "a\x00"}, "/customer_id"),
+        ({"customer_id": "anna@example.org"}, "/customer_id"),
+        ({"customer_id": "+43 660 1234567"}, "/customer_id"),
         ({"customer_id": "a", "experiments": ["none-such"]}, "/experiments/0"),
         ({"customer_id": "a", "userId": "a"}, "/userId"),
         ({"customer_id": "a", "attributes": {"x": [1]}}, "/attributes/x"),
@@ -140,6 +142,16 @@ def test_attributes_of_the_moment_are_frozen_with_the_portrait(experiments, onli
             "select features from published.experiments_assignments where customer_id = %s", (unique,)
         ).scalar_one()
     assert features == {"city": "Lyon", "age": 31, "device": "phone"}
+
+
+def test_addresses_and_telephone_numbers_never_become_features(experiments, online, owner_engine, unique):
+    told = {"email": "anna@example.org", "note": "to <anna@example.org>", "tel": "+43 660 1234567", "device": "phone"}
+    assigned(experiments, unique, online["key"], attributes=told | {"00436601234567": 1})
+    with owner_engine.connect() as connection:
+        features = connection.exec_driver_sql(
+            "select features from experiments.assignment where customer_id = %s", (unique,)
+        ).scalar_one()
+    assert features == {"device": "phone"}
 
 
 def test_personal_attributes_never_become_features(audience, experiments, online, owner_engine, unique):

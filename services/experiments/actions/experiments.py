@@ -3,7 +3,7 @@
 import secrets
 from datetime import UTC, datetime
 
-from services.experiments import lifecycle
+from services.experiments import judging, lifecycle
 from services.experiments.queries import experiments as queries
 from services.experiments.queries import metrics, outcomes
 from shared.clients.audience import AudienceClient
@@ -16,6 +16,12 @@ class ExperimentExists(Conflict):
     """The key is taken."""
 
     code = "experiment-exists"
+
+
+class CannotBeJudged(Conflict):
+    """No decision could rest on what the draft measures."""
+
+    code = "cannot-be-judged"
 
 
 def checked(audience: AudienceClient, new: NewExperiment) -> NewExperiment:
@@ -38,30 +44,35 @@ def checked(audience: AudienceClient, new: NewExperiment) -> NewExperiment:
 
 def create(db: Db, new: NewExperiment) -> Experiment:
     """Draft an experiment. Repeating it with the same content changes nothing. Raises `ExperimentExists`, `Invalid`."""
-    new = lifecycle.normalised(new)
-    _check_metrics(db, new)
+    new = lifecycle.normalised(_with_known_metrics(db, new))
     stored = queries.insert(db, new_id(), new, new.seed or secrets.token_hex(8), datetime.now(UTC))
     if not stored and queries.definition(db, new.key).model_dump() != new.model_dump():
         raise ExperimentExists(f"The experiment {new.key} exists with another design.")
     return queries.experiment(db, new.key)
 
 
-def _check_metrics(db: Db, new: NewExperiment) -> None:
-    known = metrics.newest(db, new.metrics.names())
-    places = [(new.metrics.primary, "/metrics/primary")]
-    places += [(key, f"/metrics/secondary/{index}") for index, key in enumerate(new.metrics.secondary)]
-    places += [(each.metric, f"/metrics/guardrails/{index}") for index, each in enumerate(new.metrics.guardrails)]
-    unknown = [FieldError(place, f"there is no metric {key}") for key, place in places if key not in known]
-    if unknown:
-        raise Invalid("Some metrics do not exist.", unknown)
+def _with_known_metrics(db: Db, new: NewExperiment) -> NewExperiment:
+    """The design with its metrics by their keys. Raises `Invalid` where no decision could rest on them."""
+    known = metrics.named(db, new.metrics.names())
+    if wrong := judging.faults(new.arms, new.metrics, known):
+        raise Invalid("The experiment could not be judged by these metrics.", wrong)
+    if len({metric.key for metric in known.values()}) < len(known):
+        raise Invalid("A metric may be named only once.", [FieldError("/metrics", "a key and an id name one metric")])
+    return new.model_copy(update={"metrics": new.metrics.renamed({name: each.key for name, each in known.items()})})
 
 
 def start(db: Db, reference: str) -> Experiment:
-    """Freeze the design and run; nobody is assigned yet. Starting what runs changes nothing. Raises `WrongState`."""
+    """Freeze the design and run; nobody is assigned yet. Starting what runs changes nothing.
+
+    Raises `WrongState`, and `CannotBeJudged` where a metric was changed since, or the draft is older than a rule.
+    """
     found = queries.experiment(db, reference, lock=True)
     lifecycle.move(found.state, State.RUNNING)
     now = datetime.now(UTC)
     if found.state is State.DRAFT:
+        known = metrics.named(db, found.metrics.names())
+        if wrong := judging.hindrances(found.arms, found.metrics, known, found.alpha):
+            raise CannotBeJudged(f"{found.key} cannot start. {'; '.join(wrong)}.")
         queries.measure(db, found.id, found.measured)
         digest = lifecycle.design_digest(found.arms, found.seed, found.split, found.measured, found.alpha, found.method)
         queries.start(db, found.id, digest, now)

@@ -39,7 +39,7 @@ def read(line: int, raw: bytes | dict[str, str]) -> Row:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         pointer = "".join(f"/{part}" for part in first["loc"])
-        return line, RefusedRow(line=line, pointer=pointer, detail=first["msg"])
+        return line, RefusedRow(line=line, pointer=pointer, detail=first["msg"].removeprefix("Value error, "))
 
 
 def load(begin: Begin, reference: str, rows: Iterable[Row]) -> AssignmentsRun:

@@ -6,9 +6,10 @@ from decimal import Decimal
 
 from services.experiments import conditions, declared
 from services.experiments.queries import metrics as queries
+from shared.contracts.base import as_id
 from shared.contracts.metrics import MONEY, Metric, NewMetric
 from shared.db import Db, new_id
-from shared.errors import Conflict, Invalid, NotFound
+from shared.errors import Conflict, FieldError, Invalid, NotFound
 
 
 class MetricExists(Conflict):
@@ -28,27 +29,38 @@ def create(db: Db, new: NewMetric, currency: str) -> Metric:
     return known
 
 
-def change(db: Db, key: str, new: NewMetric, currency: str) -> Metric:
+def change(db: Db, reference: str, new: NewMetric, currency: str) -> Metric:
     """A new version, unless nothing changed. What runs keeps its version. Raises `NotFound`, `Invalid`."""
-    queries.claim(db, key)
-    known = metric(db, key)
+    known = queries.named(db, [reference]).get(reference)
+    if known is None:
+        raise _unknown(reference)
+    if new.key != known.key:
+        raise Invalid("A metric's key never changes.", [FieldError("/key", f"must be {known.key}")])
+    queries.claim(db, known.key)
+    known = metric(db, known.key)
     return known if _same(known, new, currency) else _store(db, new, currency)
 
 
-def metric(db: Db, key: str) -> Metric:
-    """The newest version. Raises `NotFound`."""
-    found = queries.newest(db, [key]).get(key)
+def metric(db: Db, reference: str) -> Metric:
+    """The newest version by key, or the one version that has this id. Raises `NotFound`."""
+    number = as_id(reference)
+    found = queries.of_id(db, number) if number else None
+    found = found or queries.newest(db, [reference]).get(reference)
     if found is None:
-        raise NotFound(f"There is no metric {key}.")
+        raise _unknown(reference)
     return found
 
 
-def versions(db: Db, key: str) -> list[Metric]:
-    """All versions, the newest first. Raises `NotFound`."""
-    found = queries.versions(db, key)
-    if not found:
-        raise NotFound(f"There is no metric {key}.")
-    return found
+def versions(db: Db, reference: str) -> list[Metric]:
+    """All versions of the metric that has the key, or the version of this id; newest first. Raises `NotFound`."""
+    known = queries.named(db, [reference]).get(reference)
+    if known is None:
+        raise _unknown(reference)
+    return queries.versions(db, known.key)
+
+
+def _unknown(reference: str) -> NotFound:
+    return NotFound(f"There is no metric {reference}.")
 
 
 listed: Callable[[Db, str, int], list[Metric]] = queries.listed

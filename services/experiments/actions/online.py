@@ -1,7 +1,7 @@
 """An arm for a customer, now."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -12,7 +12,9 @@ from services.experiments.measures import ASSIGNED
 from services.experiments.queries import experiments
 from services.experiments.queries import online as queries
 from services.experiments.queries.online import Design, Given, NewAssignment, Place, Standing
-from shared.contracts.assignments import AssignAnswer, Assigned, AssignRequest
+from shared.contact_data import holds_contact_data
+from shared.contracts.assignments import AssignAnswer, Assigned, AssignRequest, AttributeValue
+from shared.contracts.base import as_id
 from shared.contracts.experiments import Method, Population, State
 from shared.db import Db, Engine, transaction
 from shared.errors import DomainError, FieldError, Invalid
@@ -64,7 +66,7 @@ def assign(db: Db, requests: Sequence[AssignRequest], designs: dict[UUID, Design
     `designs` are those that are known already; others are added. A request that names an experiment that does not
     exist is answered with `Invalid`.
     """
-    named = {key for request in requests for key in request.experiments or []}
+    named = {name for request in requests for name in request.experiments or []}
     standing, stored = queries.applying(db, [request.customer_id for request in requests], sorted(named))
     if unseen := standing.keys() - designs.keys():
         designs.update((design.id, design) for design in queries.designs(db, sorted(unseen)))
@@ -94,15 +96,17 @@ def _wanted(request: AssignRequest, standing: dict[UUID, Standing], designs: dic
     if request.experiments is None:
         chosen = [designs[each] for each, at in standing.items() if at.state == State.RUNNING]
     else:
-        known = {designs[each].key: designs[each] for each in standing}
-        unknown = [
-            FieldError(f"/experiments/{index}", f"there is no experiment {key}")
-            for index, key in enumerate(request.experiments)
-            if key not in known
-        ]
-        if unknown:
+        known: dict[str | UUID, Design] = {designs[each].key: designs[each] for each in standing}
+        known |= {each: designs[each] for each in standing}
+        found = [known.get(as_id(name) or name) or known.get(name) for name in request.experiments]
+        if None in found:
+            unknown = [
+                FieldError(f"/experiments/{index}", f"there is no experiment {name}")
+                for index, (name, design) in enumerate(zip(request.experiments, found, strict=True))
+                if design is None
+            ]
             return Invalid("Some experiments do not exist.", unknown)
-        chosen = [known[key] for key in set(request.experiments)]
+        chosen = list({design.id: design for design in found if design is not None}.values())
     return _Wanted(request, sorted(chosen, key=lambda design: design.key))
 
 
@@ -114,7 +118,7 @@ def _decided(
     enrolling = {number for number in sorted(chosen) if _enrols(db, chosen[number], standing[number])}
     new: dict[Place, NewAssignment] = {}
     for each in wanted:
-        attributes = json.dumps(each.request.attributes, ensure_ascii=False, allow_nan=False)
+        attributes = json.dumps(_without_addresses(each.request.attributes), ensure_ascii=False, allow_nan=False)
         for place in each.places():
             if place not in stored and place not in new and place.experiment_id in enrolling:
                 arm = decide(chosen[place.experiment_id], place.customer_id)
@@ -122,6 +126,15 @@ def _decided(
     earlier = queries.store(db, new, datetime.now(UTC)) if new else {}
     decided = {place: each.arm for place, each in new.items()}
     return {**stored, **decided, **earlier}, new.keys() - earlier.keys()
+
+
+def _without_addresses(attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValue]:
+    """What may be kept of what a caller knows; whoever waits for an arm is not sent away for the rest."""
+    return {
+        name: value
+        for name, value in attributes.items()
+        if not holds_contact_data(name) and not (isinstance(value, str) and holds_contact_data(value))
+    }
 
 
 def _enrols(db: Db, design: Design, at: Standing) -> bool:

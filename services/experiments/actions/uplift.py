@@ -6,11 +6,12 @@ from uuid import UUID
 
 from services.experiments import counted
 from services.experiments.actions.assignments import Begin
-from services.experiments.figures import contact_cost
+from services.experiments.figures import compared, contact_cost
 from services.experiments.looking import number
 from services.experiments.memory import Memory
 from services.experiments.queries import experiments, outcomes
 from services.experiments.queries import people as queries
+from shared.contracts.base import as_id
 from shared.contracts.experiments import Arm, Experiment, State
 from shared.contracts.metrics import MONEY, Maturity, Metric, MetricKind
 from shared.contracts.policies import (
@@ -36,6 +37,14 @@ class NotYet(Conflict):
     """Nobody's window has closed yet."""
 
     code = "not-yet"
+
+
+class NotShown(Invalid):
+    """The control, who was not contacted, cannot show the response: nothing says what it does without contact."""
+
+    def __init__(self, detail: str) -> None:
+        told = "only contacted customers can show it, and the control is not contacted"
+        super().__init__(detail, [FieldError("#query/metric", told)])
 
 
 class Question(NamedTuple):
@@ -80,32 +89,36 @@ def asked(
 
 
 def every_arm(begin: Begin, reference: str) -> tuple[list[Uplift], list[Policy]]:
-    """Both answers for every arm, on the metric asked about by default; none while no window has closed."""
+    """Both answers for every arm, on the metric asked about by default; none while no window has closed, or where the
+    control cannot show that metric."""
     try:
         found, readout = asked(begin, reference)
-    except NotYet:
+    except (NotYet, NotShown):
         return [], []
-    arms = [found._replace(arm=arm) for arm in found.experiment.arms if not arm.control]
+    arms = [found._replace(arm=arm) for arm, _ in compared(found.experiment.arms, found.metric)]
     return [uplift(each, readout) for each in arms], [policy(each, readout) for each in arms]
 
 
 def question(db: Db, reference: str, metric: str | None, arm: str | None, value: float | None) -> Question:
     """What is asked; by default about profit where it is measured, else the primary metric, and the first arm.
 
-    Raises `Invalid` for a metric or an arm that the experiment does not have, or a price of profit, `NotYet` before it
-    has started.
+    Raises `Invalid` for a metric or an arm that the experiment does not have, or a price of profit, `NotShown` for a
+    metric that the control cannot show, `NotYet` before it has started.
     """
     experiment = experiments.experiment(db, reference)
     if experiment.state is State.DRAFT:
         raise NotYet(f"{experiment.key} has not started.")
     measured = experiments.measured(db, experiment.id)
     profit = next((each for each in measured if each.kind is MetricKind.PROFIT), measured[0])
-    found = profit if metric is None else next((each for each in measured if each.key == metric), None)
+    asked_for = (each for each in measured if metric is not None and (each.key == metric or each.id == as_id(metric)))
+    found = profit if metric is None else next(asked_for, None)
     if found is None:
         raise Invalid("The metric is not measured.", [FieldError("#query/metric", f"not measured: {metric}")])
+    arms = [each for each, against in compared(experiment.arms, found) if against.control]
+    if not arms:
+        raise NotShown(f"Whom contact moves cannot be learnt from {found.key}.")
     if value is not None and found.kind is MetricKind.PROFIT:
         raise Invalid("Profit has no price.", [FieldError("#query/value", f"{found.key} is profit already")])
-    arms = [each for each in experiment.arms if not each.control]
     chosen = arms[0] if arm is None else next((each for each in arms if each.key == arm), None)
     if chosen is None:
         raise Invalid("There is no such arm to compare.", [FieldError("#query/arm", f"no such arm: {arm}")])

@@ -10,7 +10,6 @@ from shared.bodies import StrictRoute
 from shared.contracts.base import Key
 from shared.contracts.metrics import Metric, NewMetric
 from shared.db import ReadTx, Tx
-from shared.errors import FieldError, Invalid
 from shared.idempotency import Once
 from shared.pages import Page, Paged
 
@@ -27,7 +26,7 @@ EXAMPLE = {
     "currency": "EUR",
 }
 MetricBody = Annotated[NewMetric, Body(openapi_examples={"revenue": {"value": EXAMPLE}})]
-MetricKey = Annotated[Key, Path(description="the metric's key")]
+MetricKey = Annotated[Key, Path(description="the metric's key, or the id of one of its versions")]
 
 
 @router.post("", status_code=201, dependencies=WRITES)
@@ -46,15 +45,13 @@ def list_metrics(db: ReadTx, page: Paged) -> Page[Metric]:
 
 @router.get("/{key}")
 def get_metric(key: MetricKey, db: ReadTx) -> Metric:
-    """The newest version of a metric."""
+    """The newest version of a metric; by an id that very version."""
     return actions.metric(db, key)
 
 
 @router.put("/{key}", dependencies=WRITES)
 def change_metric(key: MetricKey, new: MetricBody, db: Tx, request: Request) -> Metric:
     """Change a metric: a new version. Experiments that have started keep theirs."""
-    if new.key != key:
-        raise Invalid("A metric's key never changes.", [FieldError("/key", f"must be {key}")])
     return actions.change(db, key, new, request.app.state.settings.currency)
 
 

@@ -10,6 +10,7 @@ from sqlmodel import col, select
 
 from services.experiments.queries.metrics import metric_of
 from services.experiments.tables import ExperimentRow, MetricRow
+from shared.contracts.base import as_id
 from shared.contracts.experiments import Design, Experiment, FrozenMetric, NewExperiment, State
 from shared.contracts.metrics import Metric
 from shared.db import Db
@@ -131,7 +132,7 @@ def definition(db: Db, reference: str) -> Design:
 
 
 def _row(db: Db, reference: str, lock: bool = False) -> ExperimentRow:
-    named = sa.or_(col(ExperimentRow.key) == reference, col(ExperimentRow.id) == _uuid(reference))
+    named = sa.or_(col(ExperimentRow.key) == reference, col(ExperimentRow.id) == as_id(reference))
     query = select(ExperimentRow).where(named).order_by((col(ExperimentRow.key) == reference).asc())
     row = db.exec(query.with_for_update() if lock else query, execution_options={"populate_existing": True}).first()
     if row is None:
@@ -185,13 +186,6 @@ def settle_population_unless_busy(db: Db, experiment_id: UUID, population: str) 
     settled = db.execute(OPEN_POPULATION, {"id": experiment_id, "population": population}).scalar_one_or_none()
     found: str | None = settled or db.execute(POPULATION, {"id": experiment_id}).scalar_one()
     return found
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
 
 
 def _experiments(db: Db, rows: Sequence[ExperimentRow]) -> list[Experiment]:

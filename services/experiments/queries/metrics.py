@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on
@@ -10,6 +11,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from services.experiments.declared import Kinds
 from services.experiments.tables import MetricRow
+from shared.contracts.base import as_id
 from shared.contracts.kinds import WELL_KNOWN
 from shared.contracts.metrics import Metric
 from shared.db import Db
@@ -51,6 +53,21 @@ def kinds(db: Db) -> Kinds:
 def newest(db: Db, keys: Sequence[str]) -> dict[str, Metric]:
     """The newest version of each key that exists."""
     return {row.key: metric_of(row) for row in db.exec(_newest().where(col(MetricRow.key).in_(keys)))}
+
+
+def named(db: Db, references: Sequence[str]) -> dict[str, Metric]:
+    """The newest version of each metric that a reference names: its key, or the id of any of its versions."""
+    ids = [number for each in references if (number := as_id(each)) is not None]
+    by_id = {row.id: row.key for row in db.exec(select(MetricRow).where(col(MetricRow.id).in_(ids)))}
+    keys = {each: by_id.get(number, each) if (number := as_id(each)) else each for each in references}
+    known = newest(db, list(keys.values()))
+    return {each: known[key] for each, key in keys.items() if key in known}
+
+
+def of_id(db: Db, number: UUID) -> Metric | None:
+    """The version that has this id."""
+    row = db.get(MetricRow, number)
+    return None if row is None else metric_of(row)
 
 
 def listed(db: Db, after: str, limit: int) -> list[Metric]:

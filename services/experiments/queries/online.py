@@ -8,6 +8,7 @@ from uuid import UUID
 import psycopg
 import sqlalchemy as sa
 
+from shared.contracts.base import as_id
 from shared.db import Db, driver
 from shared.errors import Invalid
 
@@ -16,7 +17,7 @@ APPLYING = """
     select x.id, x.state, x.population, a.customer_id, a.arm, a.probability
       from experiments.experiment as x
       left join experiments.assignment as a on a.experiment_id = x.id and a.customer_id = any(%(customers)s::text[])
-     where x.state = 'running' or x.key = any(%(keys)s::text[])
+     where x.state = 'running' or x.key = any(%(names)s::text[]) or x.id = any(%(ids)s::uuid[])
 """
 STORE = """
     insert into experiments.assignment
@@ -97,12 +98,13 @@ class NewAssignment(NamedTuple):
     attributes: str
 
 
-def applying(db: Db, customers: Sequence[str], keys: Sequence[str]) -> tuple[dict[UUID, Standing], dict[Place, Given]]:
-    """All experiments that run or are named, and the arms that the customers have in them."""
+def applying(db: Db, customers: Sequence[str], names: Sequence[str]) -> tuple[dict[UUID, Standing], dict[Place, Given]]:
+    """All experiments that run or are named, by key or id, and the arms that the customers have in them."""
+    ids = [each for name in names if (each := as_id(name)) is not None]
     standing: dict[UUID, Standing] = {}
     stored: dict[Place, Given] = {}
     for number, state, population, customer, arm, probability in driver(db).execute(
-        APPLYING, {"customers": list(customers), "keys": list(keys)}
+        APPLYING, {"customers": list(customers), "names": list(names), "ids": ids}
     ):
         standing[number] = Standing(state, population)  # type: ignore[index, arg-type]
         if customer is not None:
