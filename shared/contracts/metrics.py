@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from shared.contracts.base import Currency, Instant, Key, Message, Money, Number, Text, Whole
+from shared.contracts.base import Currency, Instant, Key, Message, Money, Number, Whole, WithoutNul
 from shared.contracts.comparisons import OF_TIME, Comparison, PropertyName
 
 EventKind = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,59}$")]
@@ -67,7 +67,7 @@ class NewMetric(Message):
     """
 
     key: Key
-    name: Text | None = Field(default=None, max_length=200)
+    name: Annotated[str, StringConstraints(max_length=200), WithoutNul] | None = None
     kind: MetricKind
     event: EventKind | None = None
     events: list[CountedEvent] = Field(default_factory=list, max_length=20)

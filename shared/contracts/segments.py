@@ -17,9 +17,9 @@ from shared.contracts.base import (
     Name,
     NewKey,
     Number,
-    Text,
     Whole,
     WithoutAddress,
+    WithoutNul,
 )
 from shared.contracts.clauses import Definition
 
@@ -53,7 +53,7 @@ class Revision(Message):
 
     definition: Definition
     name: Annotated[Name, WithoutAddress] | None = None
-    note: Annotated[Text, StringConstraints(max_length=1000), WithoutAddress] | None = None
+    note: Annotated[str, StringConstraints(max_length=1000), WithoutNul, WithoutAddress] | None = None
     evidence: Evidence | None = None
     based_on: Whole | None = Field(default=None, ge=1)
 

@@ -19,9 +19,9 @@ from shared.contracts.base import (
     Name,
     NewKey,
     Number,
-    Text,
     Whole,
     WithoutAddress,
+    WithoutNul,
     refuse_at,
 )
 from shared.contracts.scopes import Channel, Purpose
@@ -37,7 +37,7 @@ class CampaignContent(Message):
     budget: Annotated[Money, Field(ge=0)] | None = None
     currency: Currency | None = None
     send_at: Instant | None = None
-    owner: Text | None = Field(default=None, max_length=200)
+    owner: Annotated[str, StringConstraints(max_length=200), WithoutNul] | None = None
 
     @model_validator(mode="after")
     def _budget_has_currency(self) -> Self:
@@ -51,7 +51,7 @@ class NewCampaign(CampaignContent):
     key: NewKey
     name: Annotated[Name, WithoutAddress]
     channel: Channel
-    owner: Annotated[Text, WithoutAddress] | None = Field(default=None, max_length=200)
+    owner: Annotated[str, StringConstraints(max_length=200), WithoutNul, WithoutAddress] | None = None
 
 
 class Campaign(CampaignContent):
@@ -101,7 +101,7 @@ class NewTargetList(Message):
     """
 
     name: Annotated[Name, WithoutAddress]
-    segment_id: Annotated[Text, StringConstraints(min_length=1, max_length=100)]
+    segment_id: Annotated[str, StringConstraints(min_length=1, max_length=100), WithoutNul]
     campaign: Key | None = None
     brand: Key | None = None
     channel: Channel | None = None
