@@ -13,6 +13,8 @@ from shared.hashing import keyed_hash
 
 T = TypeVar("T")
 
+LONGEST = 8_000  # characters of a cursor: it may hold two ids, of which each control character is six bytes of JSON
+
 
 class Page(Message, Generic[T]):
     """One page of a list; `next_cursor` is null on the last."""
@@ -36,7 +38,8 @@ class PageRequest:
         return Page[T](items=shown, next_cursor=following)
 
     def _write(self, values: list[str]) -> str:
-        return base64.urlsafe_b64encode(json.dumps([self._sign(values), *values]).encode()).decode().rstrip("=")
+        told = json.dumps([self._sign(values), *values], ensure_ascii=False)
+        return base64.urlsafe_b64encode(told.encode()).decode().rstrip("=")
 
     def _read(self, cursor: str) -> list[str]:
         try:
@@ -53,7 +56,7 @@ class PageRequest:
 def _paged(
     request: Request,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    cursor: Annotated[str | None, Query(max_length=2000)] = None,
+    cursor: Annotated[str | None, Query(max_length=LONGEST)] = None,
 ) -> PageRequest:
     rest = sorted(
         (name, value) for name, value in request.query_params.multi_items() if name not in ("limit", "cursor")

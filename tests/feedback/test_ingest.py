@@ -70,6 +70,23 @@ def test_a_list_may_hold_the_same_event_twice(feedback: httpx.Client, event: Mak
     assert verdicts(answer) == (1, 1, 1, 0)
 
 
+@pytest.mark.parametrize("letter", ["客", "🎈", "\x01", '"', "a@b.cc,"])
+def test_a_list_of_events_is_read_to_its_end_whatever_their_ids(
+    feedback: httpx.Client, event: Make, unique: str, letter: str
+) -> None:
+    customer = f"{unique}-{letter * 150}"[:200] if "@" not in letter else unique
+    sent = [event(customer_id=customer, event_id=f"{n}-{letter * 28 * (7 // len(letter))}"[:200]) for n in range(3)]
+    assert verdicts(feedback.post("/v1/events", json=sent)) == (3, 0, 0, 0)
+    for only in ({}, {"customer_id": customer}):
+        found, cursor = 0, ""
+        while found < 3 and cursor is not None:  # newest first
+            page = feedback.get("/v1/events", params={"limit": "1", **only} | ({"cursor": cursor} if cursor else {}))
+            assert page.status_code == 200, page.text
+            found += sum(item["customer_id"] == customer for item in page.json()["items"])
+            cursor = page.json()["next_cursor"]
+        assert found == 3
+
+
 def test_one_bad_item_costs_the_others_nothing(feedback: httpx.Client, event: Make) -> None:
     items = [
         event(0),
