@@ -198,16 +198,15 @@ def test_another_list_reserves_contacts_and_those_held_out_keep_their_place(audi
     assert taken.isdisjoint(member["customer_id"] for member in members(audience, second))
 
 
-THREE_WEEKS_AGO = (datetime.now(UTC) - timedelta(days=21)).isoformat()
-
-
-@pytest.mark.parametrize(("own", "others"), [(THREE_WEEKS_AGO, None), (None, THREE_WEEKS_AGO)])
+@pytest.mark.parametrize("of_the_past", ["first", "second"])
 def test_contacts_are_those_before_the_list_is_built_whatever_moment_it_is_of(
-    audience, crowd, unique, owner_engine, own, others
+    audience, crowd, unique, owner_engine, of_the_past
 ):
+    three_weeks_ago = (datetime.now(UTC) - timedelta(days=21)).isoformat()
+    of_first, of_second = (three_weeks_ago if of_the_past == name else None for name in ("first", "second"))
     event(owner_engine, f"{unique}-00", days_ago=1)
-    first = build(audience, crowd, f"{unique} first", rank_by={"attribute": "age"}, limit=4, as_of=others)
-    capped = {"max_contacts": {"count": 1, "days": 7}, "as_of": own}
+    first = build(audience, crowd, f"{unique} first", rank_by={"attribute": "age"}, limit=4, as_of=of_first)
+    capped = {"max_contacts": {"count": 1, "days": 7}, "as_of": of_second}
     second = build(audience, crowd, f"{unique} second", dry_run=True, **capped)
     assert removed(second)["not fatigued"] == 5
     assert audience.post(f"/v1/target-lists/{first['id']}/release").status_code == 200
