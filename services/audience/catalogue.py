@@ -11,6 +11,8 @@ from shared.contracts.audience import AllowedRange, AttributeType, NewAttribute,
 from shared.errors import FieldError
 from shared.magnitudes import is_countable
 
+COLUMNS = frozenset({"customer_id", "email", "phone", "profiling"})
+"""What a column of these names means in a file of customers is no attribute, in whatever case somebody writes it."""
 LONGEST_TEXT = 4000
 EXACT_INTEGER = 2**53
 FIRST_YEAR, LAST_YEAR = 1850, 2199

@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
+from services.audience.catalogue import COLUMNS
 from services.audience.screening import Screen, Screened, from_csv
 from shared.contracts.audience import AttributeType, CustomerRow, NewAttribute
 from shared.settings import Settings
@@ -25,6 +26,8 @@ def test_the_page_on_customers_names_every_field_and_type_and_its_examples_are_t
     assert set(re.findall(r"^\| `([a-z_]+)` \|", page.split("## Columns")[0], flags=re.MULTILINE)) == set(
         CustomerRow.model_fields
     )
+    columns = re.findall(r"^\| (`.*?) \|", page.split("## Columns")[1].split("```csv")[0], flags=re.MULTILINE)
+    assert {name for cell in columns for name in re.findall(r"`(\w+)`", cell)} == COLUMNS
     assert set(re.findall(r"`(\w+)`", page.split("Types:")[1].split(";")[0])) == set(AttributeType)
     catalogue = {"age": NewAttribute(type=AttributeType.NUMBER), "city": NewAttribute(type=AttributeType.TEXT)}
     screen = Screen(catalogue, "secret", str.upper, datetime.now(UTC))

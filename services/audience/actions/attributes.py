@@ -8,7 +8,7 @@ from services.audience.queries import attributes as queries
 from services.audience.queries import loading
 from shared.contracts.audience import AttributeDefinition, AttributeDetail, NewAttribute, Scalar
 from shared.db import Begin, Db, be_patient
-from shared.errors import Conflict, Invalid
+from shared.errors import Conflict, FieldError, Invalid
 from shared.jobs import Progress, enqueue, unwatched
 from shared.telemetry import log
 
@@ -22,7 +22,7 @@ class TypeInUse(Conflict):
 
 
 def declare(begin: Begin, name: str, definition: NewAttribute) -> AttributeDetail:
-    """Declare an attribute, or change how it is described.
+    """Declare an attribute, or replace how it is described.
 
     When the way of filling gaps changes, a job fills those of all customers. How many have a value is counted after the
     change is committed, because every load waits for the catalogue.
@@ -30,28 +30,43 @@ def declare(begin: Begin, name: str, definition: NewAttribute) -> AttributeDetai
     Raises
     ------
     Invalid
-        When allowed values or the supplement do not fit the type.
+        When allowed values or the supplement do not fit the type, or a new name means something else.
     TypeInUse
         When the type would change while customers have values.
     """
     if wrong := rules.problems(definition):
         raise Invalid("The definition contradicts itself.", wrong)
     with begin() as db:
-        _declare(db, name, rules.with_kept_constant(definition))
+        someone = _declare(db, name, rules.with_kept_constant(definition))
     with begin() as db:
+        if someone is not None:
+            raise _in_use(db, name, someone)
         return queries.detail(db, name)
 
 
-def _declare(db: Db, name: str, definition: NewAttribute) -> None:
+def _in_use(db: Db, name: str, someone: str) -> TypeInUse:
+    told, filled = queries.usage(db, name)
+    return TypeInUse(
+        f"Its type stays while customers have values: {told} were told one, {filled} have one that is filled in, "
+        f"{someone} for example. Told ones are deleted by null; what is filled in is taken away by a job once the "
+        "attribute has no `supplement`."
+    )
+
+
+def _declare(db: Db, name: str, definition: NewAttribute) -> str | None:
+    """Declares it, unless somebody has a value of another type: who, for one, is given back then."""
     before = queries.lock(db, name)
-    if before is not None and before.type != definition.type and queries.in_use(db, name):
-        raise TypeInUse(
-            f"Customers have values of the type {before.type}, told or filled in. What is filled in is taken away by a "
-            "job once the attribute has no `supplement`."
-        )
+    if before is None and name.lower() in rules.COLUMNS:
+        wrong = FieldError("#path/name", "is what a column of a file is called that holds no attribute")
+        raise Invalid(f"An attribute cannot be called {name}.", [wrong])
+    if before is not None and before.type != definition.type:
+        someone = queries.someone_with(db, name)
+        if someone is not None:
+            return someone
     queries.upsert(db, name, definition, datetime.now(UTC))
     if (before.supplement if before else None) != definition.supplement:
         enqueue(db, SUPPLEMENT_JOB, {})
+    return None
 
 
 def refresh_fill_values(begin: Begin) -> None:

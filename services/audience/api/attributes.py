@@ -41,8 +41,9 @@ def get_attribute(name: Name, db: ReadTx) -> AttributeDetail:
 
 @router.put("/{name}", dependencies=[requires("audience:write")])
 def put_attribute(name: Name, new: NewBody, begin: Begin) -> AttributeDetail:
-    """Declare an attribute or change its description. Its type stays while customers have values, told or filled (409).
+    """Declare an attribute, or replace its definition: what the body leaves out, such as bounds, is dropped.
 
+    Its type stays while customers have values, told or filled (409). Names of a file's own columns are refused.
     A new way of filling gaps reaches all customers by a job.
     """
     return actions.declare(begin, name, new)

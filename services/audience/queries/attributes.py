@@ -34,10 +34,16 @@ UPSERT = with_json(
     "supplement",
     "fill_value",
 )
-IN_USE = sa.text("""
-    select exists (select
-                     from audience.customer as c
-                    where jsonb_exists(c.attributes, :name) or jsonb_exists(c.filled, :name))
+SOMEONE = sa.text("""
+    select c.customer_id
+      from audience.customer as c
+     where jsonb_exists(c.attributes, :name) or jsonb_exists(c.filled, :name)
+     limit 1
+""")
+USAGE = sa.text("""
+    select count(*) filter (where jsonb_exists(c.attributes, :name)) as told,
+           count(*) filter (where jsonb_exists(c.filled, :name)) as filled
+      from audience.customer as c
 """)
 COMPLETENESS = sa.text("""
     select count(*) as customers, count(*) filter (where jsonb_exists(c.attributes, :name)) as known
@@ -133,9 +139,16 @@ def _message(row: AttributeRow) -> AttributeDefinition:
     return AttributeDefinition.model_validate(row.model_dump())
 
 
-def in_use(db: Db, name: str) -> bool:
-    """Whether any customer has a value of the attribute, told or filled in."""
-    return bool(db.execute(IN_USE, {"name": name}).scalar_one())
+def someone_with(db: Db, name: str) -> str | None:
+    """A customer who has a value of the attribute, told or filled in."""
+    found: str | None = db.execute(SOMEONE, {"name": name}).scalar()
+    return found
+
+
+def usage(db: Db, name: str) -> tuple[int, int]:
+    """How many customers were told a value of the attribute, and how many have one that is filled in."""
+    told, filled = db.execute(USAGE, {"name": name}).one()
+    return told, filled
 
 
 def upsert(db: Db, name: str, definition: NewAttribute, now: datetime) -> None:
