@@ -32,7 +32,8 @@ _RATIO = 200  # how much larger than its compressed form a body may become
 def parse_json(raw: bytes) -> Any:
     """JSON that Postgres can hold.
 
-    Raises `Unreadable` for what is no JSON, and `Invalid` for NaN, NUL, lone surrogates and too much depth.
+    Raises `Unreadable` for what is no JSON, and `Invalid` for NaN, NUL, lone surrogates, names that come twice in one
+    object, and too much depth.
     """
     try:
         text = raw.decode("utf-8")
@@ -62,6 +63,16 @@ def _finite(digits: str) -> float:
     return number
 
 
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        told = f" ({repeated})" if repeated.isidentifier() else ""  # any other could be somebody's address
+        raise Invalid(f"The body names a field twice{told}.", [FieldError("", f"names a field twice{told}")])
+    return found
+
+
 def _check(value: Any, pointer: str, depth: int, escaped: bool) -> None:
     if depth > DEEPEST:
         raise Invalid("The body is nested too deep.", [FieldError(pointer, f"deeper than {DEEPEST} levels")])
@@ -87,7 +98,7 @@ def _check_text(text: str, pointer: str) -> None:
         raise Invalid("A text holds half a character.", [FieldError(pointer, "lone surrogate")]) from error
 
 
-_DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
+_DECODER = json.JSONDecoder(object_pairs_hook=_members, parse_constant=_no_constant, parse_float=_finite)
 
 
 class _StrictRequest(Request):

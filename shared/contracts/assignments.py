@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from shared.contracts.base import CustomerId, Flag, Instant, JsonValue, Key, Message, Number, Whole, WithoutAddress
+from shared.contracts.base import Flag, Instant, JsonValue, Key, Message, NewCustomerId, Number, Whole, WithoutAddress
 from shared.contracts.experiments import Population
 from shared.magnitudes import is_countable
 
@@ -25,7 +25,7 @@ class AssignList(Message):
 class ExternalAssignment(Message):
     """One row of a split that was made elsewhere. `assigned_at` is the customer's time zero."""
 
-    customer_id: Annotated[CustomerId, WithoutAddress]
+    customer_id: Annotated[NewCustomerId, WithoutAddress]
     arm: Key
     assigned_at: Instant
 
@@ -67,7 +67,7 @@ class AssignRequest(Message):
     without those that audience's catalogue calls personal, and without e-mail addresses and telephone numbers.
     """
 
-    customer_id: Annotated[CustomerId, WithoutAddress]
+    customer_id: Annotated[NewCustomerId, WithoutAddress]
     experiments: list[Key] | None = Field(default=None, max_length=100)
     attributes: dict[Key, AttributeValue] = Field(default_factory=dict, max_length=100)
 

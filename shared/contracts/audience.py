@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from shared.contracts.base import CustomerId, Flag, Instant, JsonValue, Key, Message, Number, Text
+from shared.contracts.base import Flag, Instant, JsonValue, Key, Message, NewCustomerId, Number, Text
 from shared.contracts.permissions import Consent, ContactPoint, NewConsent, NewContactPoint
 
 
@@ -163,7 +163,7 @@ class PortraitChange(Message):
 class CustomerRow(PortraitChange):
     """One row of a bulk load. Rows merge in their order: the last one that speaks of a value wins."""
 
-    customer_id: CustomerId
+    customer_id: NewCustomerId
 
 
 class Trait(Message):
@@ -244,7 +244,7 @@ class TraitsRow(Message):
     Rows about customers who object to profiling are refused, and so is a `computed_at` in the future.
     """
 
-    customer_id: CustomerId
+    customer_id: NewCustomerId
     traits: dict[AttributeName, Scalar] = Field(min_length=1, max_length=200)
     computed_at: Instant
     model: ModelName

@@ -27,6 +27,7 @@ M = TypeVar("M", bound=BaseModel)
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+NO_BLANKS = "must not begin or end with a blank: the same id without it would be somebody else"
 NO_ADDRESS = "must not hold an e-mail address or telephone number"
 
 
@@ -97,6 +98,12 @@ def _no_id(key: str) -> str:
     raise ValueError("must not have the form of an id (UUID), for what has a key is found by its id, too")
 
 
+def _trimmed(customer_id: str) -> str:
+    if customer_id != customer_id.strip():
+        raise ValueError(NO_BLANKS)
+    return customer_id
+
+
 def _no_address(text: str) -> str:
     if holds_contact_data(text):
         raise ValueError(NO_ADDRESS)
@@ -122,6 +129,8 @@ WithoutNul = AfterValidator(_without_nul)
 """After the constraints of a text, or else what is too long is said to have too many items."""
 Text = Annotated[str, WithoutNul]
 CustomerId = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_without_nul)]
+NewCustomerId = Annotated[CustomerId, AfterValidator(_trimmed)]
+"""The id in what is told of a customer. What an earlier release stored may have blanks, and can be asked for."""
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$")]
 NewKey = Annotated[Key, AfterValidator(_no_id)]
 """The key of what is to be made and can be looked up by key or id. What is stored may have another."""

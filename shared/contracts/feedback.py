@@ -18,6 +18,7 @@ from shared.contracts.base import (
     JsonValue,
     Key,
     Message,
+    NewCustomerId,
     WithoutNul,
     Written,
     refuse_at,
@@ -114,7 +115,7 @@ class Event(Message):
     """
 
     event_id: EventId | None = None
-    customer_id: CustomerId
+    customer_id: NewCustomerId
     kind: Kind
     occurred_at: Annotated[AwareDatetime, Field(ge=EARLIEST, lt=LATEST), Written]
     value: Amount | None = None

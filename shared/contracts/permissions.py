@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints, model_validator
 
-from shared.contracts.base import CustomerId, Instant, JsonValue, Key, Message, Text, refuse_at
+from shared.contracts.base import CustomerId, Instant, JsonValue, Key, Message, NewCustomerId, Text, refuse_at
 from shared.contracts.scopes import Channel, Purpose
 
 DEFAULT_BRAND = "default"
@@ -129,7 +129,7 @@ class ContactPoint(ContactPointContent):
 class NewSuppression(Message):
     """Do not contact: on one channel, or (without `channel`) on none; for ever, or until `ends_at`."""
 
-    customer_id: CustomerId
+    customer_id: NewCustomerId
     channel: Channel | None = None
     reason: Text = Field(min_length=1, max_length=500)
     ends_at: Instant | None = None
@@ -151,6 +151,7 @@ class Lifted(Lift):
 class Suppression(NewSuppression):
     """A do-not-contact entry. Once `lifted` it is in force no more; it stays on record."""
 
+    customer_id: str
     id: UUID
     created_at: datetime
     lifted: Lifted | None = None

@@ -2,6 +2,7 @@
 
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from urllib.parse import quote
 
 import pytest
@@ -63,6 +64,32 @@ def test_an_unreadable_body_is_refused(audience, catalogue, unique, content):
 
 def test_an_address_is_no_customer_id(audience, catalogue):
     assert audience.put("/v1/customers/ada@example.com", json={}).status_code == 422
+
+
+def test_an_id_with_blanks_around_it_makes_nobody_known_at_any_door(audience, feedback, load, unique):
+    row = {"customer_id": f"{unique} "}
+    for rows in ([row], [{"customer_id": " "}]):
+        report = load(rows)
+        assert [(one["pointer"], one["rows"]) for one in report["reasons"]] == [("/customer_id", 1)]
+    traits = audience.post("/v1/traits", json=[{**row, "traits": {"clv": 1}, **MODEL}]).json()
+    assert [one["pointer"] for one in traits["rejected"]] == ["/customer_id"]
+    event = {**row, "kind": "order", "occurred_at": "2026-01-01T00:00:00Z", "value": "1"}
+    assert [one["pointer"] for one in feedback.post("/v1/events", json=[event]).json()["rejected"]] == ["/customer_id"]
+    assert audience.post("/v1/suppressions", json={**row, "reason": "asked"}).status_code == 422
+    assert audience.put(f"/v1/customers/{unique}%20", json={}).status_code == 422
+    assert audience.get(f"/v1/customers/{unique}%20").status_code == 404
+
+
+def test_who_was_stored_with_blanks_by_an_older_release_can_be_read_and_can_refuse(audience, unique, owner_engine):
+    with owner_engine.begin() as connection:
+        for table, more in (("customer", "known_at, updated_at"), ("suppression", "created_at, id, channel, reason")):
+            values = ":now, :now" if table == "customer" else ":now, gen_random_uuid(), '*', 'asked'"
+            insert = sa.text(f"insert into audience.{table} (customer_id, {more}) values (:customer, {values})")
+            connection.execute(insert, {"customer": f"{unique} ", "now": datetime.now(UTC)})
+    assert audience.get(f"/v1/customers/{unique}%20").json()["customer_id"] == f"{unique} "
+    assert len(audience.get("/v1/suppressions", params={"customer_id": f"{unique} "}).json()["items"]) == 1
+    refusal = {"state": "withdrawn", "source": "telephone"}
+    assert audience.put(f"/v1/customers/{unique}%20/consents/*", json=refusal).status_code == 200
 
 
 def test_ids_may_hold_anything_but_nul(audience, catalogue, unique):

@@ -333,6 +333,15 @@ def test_a_body_without_a_row_is_refused_and_loads_nobody(audience, catalogue, p
     assert path == "/v1/traits" or (newest[0]["state"], newest[0]["rows"]) == ("failed", 0)
 
 
+def test_a_row_that_names_a_field_twice_is_refused_and_costs_the_others_nothing(audience, load, unique):
+    report = load([f'{{"customer_id": "{unique}", "customer_id": "{unique}-2"}}', {"customer_id": f"{unique}-3"}])
+    assert (report["accepted"], report["rejected"]) == (1, 1)
+    assert report["reasons"][0]["detail"] == "The row names a field twice (customer_id)."
+    body = '{"reason": "asked", "customer_id": "a", "customer_id": "b"}'
+    answer = audience.post("/v1/suppressions", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+
+
 def test_invalid_utf_8_costs_its_row_only(audience, catalogue, unique):
     content = b'{"customer_id": "%s-\xff"}\n{"customer_id": "%s"}' % (unique.encode(), unique.encode())
     report = audience.post("/v1/customers", content=content, headers={"Content-Type": "application/x-ndjson"}).json()

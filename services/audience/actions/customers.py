@@ -9,6 +9,7 @@ from services.audience.queries import attributes, loading
 from services.audience.queries import customers as queries
 from services.audience.screening import Screened
 from shared.contracts.audience import AttributeDefinition, Portrait, PortraitChange
+from shared.contracts.base import NO_BLANKS
 from shared.contracts.permissions import ContactPoint, ContactPointContent, ContactStatus
 from shared.db import Db
 from shared.errors import FieldError, Invalid, NotFound
@@ -21,6 +22,8 @@ def replace(db: Db, customer_id: str, change: PortraitChange, secret: str) -> Po
     """Make the attributes exactly these, and add the rest. The customer becomes known. Raises `Invalid`."""
     if holds_contact_data(customer_id):
         raise Invalid("A customer id must not be an address.", [FieldError("#path/customer_id", NO_ADDRESS)])
+    if customer_id != customer_id.strip():
+        raise Invalid("A customer id has no blanks around it.", [FieldError("#path/customer_id", NO_BLANKS)])
     catalogue = attributes.catalogue(db, held=True)
     queries.make_known(db, customer_id, datetime.now(UTC))  # of two calls at once the second waits here, and replaces
     gone = dict.fromkeys(queries.attribute_names(db, customer_id) or [])
