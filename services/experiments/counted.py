@@ -1,8 +1,10 @@
-"""Until when everything is in: who is mature, and which day is over, follows from it. Pure."""
+"""Until when everything is in, and why not later: who is mature, and which day is over, follows from it. Pure."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 
+from services.experiments.queries.delays import REMEMBERED
 from services.experiments.queries.outcomes import Pending
+from shared.contracts.results import Lateness
 
 
 def until(pending: Pending | None, now: datetime, recounted: datetime | None = None) -> datetime:
@@ -16,3 +18,47 @@ def until(pending: Pending | None, now: datetime, recounted: datetime | None = N
     if pending is None:
         return now
     return min(pending.moved_at, pending.oldest or pending.moved_at) - pending.usual_lag
+
+
+def lateness(pending: Pending | None) -> Lateness | None:
+    """What is waited for; None where nothing arrives late."""
+    if pending is None or pending.slowest is None or pending.last_came is None or not pending.usual_lag:
+        return None
+    last = datetime.combine(pending.last_came, time(), UTC)
+    return Lateness(
+        kind=pending.slowest,
+        hours=pending.usual_lag / timedelta(hours=1),
+        forgotten=last + REMEMBERED + timedelta(days=1),
+    )
+
+
+def held_back(closes: datetime, as_of: datetime, late: Lateness | None) -> str:
+    """Why customers do not count yet whose windows have closed since `closes`."""
+    counts = closes + timedelta(hours=late.hours if late else 0)
+    if late is None or counts <= as_of:
+        return f"windows have closed since {moment(closes)}; they count when the worker has counted what arrived"
+    return (
+        f"windows have closed since {moment(closes)}, but late arrivals are waited for: {words(late)}, so the first of "
+        f"them counts from {moment(counts)} on"
+    )
+
+
+def words(late: Lateness) -> str:
+    """How late what arrives.
+
+    >>> words(Lateness(kind="order", hours=30, forgotten=datetime(2026, 3, 11, tzinfo=UTC)))
+    'order events arrive up to 30 hours late'
+    """
+    for unit, hours in (("days", 24.0), ("hours", 1.0)):
+        if late.hours >= 2 * hours:
+            return f"{late.kind} events arrive up to {late.hours / hours:.3g} {unit} late"
+    return f"{late.kind} events arrive up to {late.hours * 60:.0f} minutes late"
+
+
+def moment(instant: datetime) -> str:
+    """An instant as notes tell it.
+
+    >>> moment(datetime(2026, 3, 2, 9, tzinfo=UTC))
+    '2026-03-02, 09:00 UTC'
+    """
+    return f"{instant.astimezone(UTC):%Y-%m-%d, %H:%M} UTC"

@@ -2,13 +2,21 @@
 
 from collections.abc import Sequence
 
+from services.experiments.health import LATE_ARRIVALS
 from shared.contracts.experiments import Experiment, MetricRole, State
 from shared.contracts.metrics import Direction, MetricKind
 from shared.contracts.results import CheckStatus, Decision, DecisionVerdict, Effect, MetricResult, Results, Verdict
 
 
 def decide(experiment: Experiment, results: Results) -> Decision:
-    """What to do. A failed health check stands above every effect, a shown loss above a shown gain."""
+    """What to do, and, where customers are held back because events come late, that too."""
+    found = _decide(experiment, results)
+    late = [f"{check.detail} {check.advice}" for check in results.health if check.check == LATE_ARRIVALS]
+    return found.model_copy(update={"reasons": [*found.reasons, *late]})
+
+
+def _decide(experiment: Experiment, results: Results) -> Decision:
+    """A failed health check stands above every effect, a shown loss above a shown gain."""
     failed = [check for check in results.health if check.status is CheckStatus.FAILED]
     if failed:
         reasons = [f"{check.detail} {check.advice}" for check in failed]

@@ -95,12 +95,14 @@ ByStratum = dict[str, Moments]
 
 class Figures(NamedTuple):
     """One metric's figures. `arms`: moments by arm and stratum of those who count; `mature`: customers by arm whose
-    window has closed; `total`: uncapped sums by arm, of profit net of contacts; `days`: of t0, of those who count;
-    `waiting`: responders so far of those who do not, and `closes`: when the first of their windows does."""
+    window has closed and whose late responses are in, the last of them with the t0 `mature_until`; `total`: uncapped
+    sums by arm, of profit net of contacts; `days`: of t0, of those who count; `waiting`: responders so far of those who
+    do not, and `closes`: when the first of their windows does."""
 
     metric: Metric
     arms: dict[str, ByStratum]
     mature: dict[str, int]
+    mature_until: datetime | None
     total: dict[str, float]
     days: frozenset[date]
     waiting: int
@@ -123,6 +125,12 @@ def mature_days(cohorts: Iterable[Cohort], window_days: int, until: datetime) ->
     return frozenset(day for day, t0 in _latest(cohorts).items() if t0 + timedelta(days=window_days) <= until)
 
 
+def mature_until(cohorts: Sequence[Cohort], window_days: int, until: datetime) -> datetime | None:
+    """The last t0 of those who are mature by `until`: whoever has it, or an earlier one, is mature too."""
+    days = mature_days(cohorts, window_days, until)
+    return max((cohort.latest_t0 for cohort in cohorts if cohort.day in days), default=None)
+
+
 def _latest(cohorts: Iterable[Cohort]) -> dict[date, datetime]:
     """The last t0 of each day."""
     latest: dict[date, datetime] = {}
@@ -134,6 +142,11 @@ def _latest(cohorts: Iterable[Cohort]) -> dict[date, datetime]:
 def begun_days(cohorts: Iterable[Cohort], as_of: datetime) -> frozenset[date]:
     """Days of t0 whose customers had all reached it by `as_of`: before it nothing can be seen of a customer."""
     return frozenset(day for day, t0 in _latest(cohorts).items() if t0 <= as_of)
+
+
+def first_close(cohorts: Iterable[Cohort], window_days: int) -> datetime | None:
+    """When the first day's windows close, all of them; None where there is nobody."""
+    return min((t0 + timedelta(days=window_days) for t0 in _latest(cohorts).values()), default=None)
 
 
 def figures(
@@ -159,10 +172,11 @@ def figures(
         metric,
         {arm.key: net(found.get(arm.key, {}), arm, metric) for arm in arms},
         {arm.key: customers_of(cohorts, arm.key, mature) for arm in arms},
+        mature_until(cohorts, metric.window_days, until),
         {arm.key: sum(row.total for row in own if row.arm == arm.key) - costs[arm.key] for arm in arms},
         days,
         sum(row.responders for row in sums if row.metric_id == metric.id and row.day not in days),
-        min((t0 + timedelta(days=metric.window_days) for t0 in _latest(others).values()), default=None),
+        first_close(others, metric.window_days),
     )
 
 

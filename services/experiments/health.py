@@ -5,11 +5,11 @@ from datetime import timedelta
 from math import sqrt
 from typing import NamedTuple
 
-from services.experiments import bucketing
+from services.experiments import bucketing, counted
 from services.experiments.figures import Balance, Discrepancies, Sums
 from shared.contracts.experiments import Experiment, Population, Split
 from shared.contracts.metrics import Metric, MetricKind
-from shared.contracts.results import ArmSize, CheckStatus, HealthCheck
+from shared.contracts.results import ArmSize, CheckStatus, Counted, HealthCheck
 from shared.stats import sample_ratio
 
 OK, WARNING, FAILED = CheckStatus.OK, CheckStatus.WARNING, CheckStatus.FAILED
@@ -17,13 +17,15 @@ FEW = 0.01  # of the customers assigned
 LARGE_SHARE = 0.1
 LARGE_DIFFERENCE = 0.1  # standard deviations
 SURPRISING = 4.0  # standard errors, with many features looked at
+LATE = timedelta(days=2)  # nightly files are no reason to warn
+LATE_ARRIVALS = "late_arrivals"
 SILENT_AFTER = timedelta(days=1)  # of the first customers' windows
 SUMMED = (MetricKind.COUNT, MetricKind.REVENUE, MetricKind.PROFIT)
 
 
 class Vitals(NamedTuple):
     """What the checks look at. `discrepancies` are known as of now only; `counted_for` is how long the first customer
-    has been counted, nothing where there is none."""
+    has been counted, nothing where there is none; `counted`, how far, is null where everybody is mature."""
 
     experiment: Experiment
     sizes: Sequence[ArmSize]
@@ -33,6 +35,7 @@ class Vitals(NamedTuple):
     balance: Sequence[Balance]
     pending: int
     counted_for: timedelta
+    counted: Counted | None
 
     @property
     def assigned(self) -> int:
@@ -42,7 +45,8 @@ class Vitals(NamedTuple):
 def checks(vitals: Vitals) -> list[HealthCheck]:
     """All checks that apply, those of the arms' sizes first."""
     found = [sizes_check(vitals.experiment, vitals.sizes), *_discrepancies(vitals), *_currencies(vitals)]
-    return [*found, *_balance(vitals), *_largest_customer(vitals), *_silence(vitals), *_arrivals(vitals)]
+    found += [*_balance(vitals), *_largest_customer(vitals), *_silence(vitals), *_arrivals(vitals)]
+    return [*found, *_lateness(vitals)]
 
 
 def sizes_check(experiment: Experiment, sizes: Sequence[ArmSize]) -> HealthCheck:
@@ -261,5 +265,23 @@ def _arrivals(vitals: Vitals) -> list[HealthCheck]:
             figure=float(vitals.pending),
             detail=f"{vitals.pending:,} batches have arrived and are not counted yet.",
             advice="Wait some seconds; if it stays, look at the worker.",
+        )
+    ]
+
+
+def _lateness(vitals: Vitals) -> list[HealthCheck]:
+    """Files of the last days, or history, hold every experiment back: whoever waits for a verdict should know."""
+    late = vitals.counted.waits_for if vitals.counted else None
+    if vitals.counted is None or late is None or timedelta(hours=late.hours) < LATE:
+        return []
+    return [
+        HealthCheck(
+            check=LATE_ARRIVALS,
+            status=WARNING,
+            figure=late.hours / 24,
+            detail=f"Late arrivals are waited for: {counted.words(late)}, so only what occurred until "
+            f"{counted.moment(vitals.counted.until)} is taken as complete.",
+            advice=f"Wait, or send such events sooner: if none comes as late again, this ends on "
+            f"{late.forgotten:%Y-%m-%d}.",
         )
     ]

@@ -1,10 +1,11 @@
 """What is said about each metric: means by arm, effects with their intervals, and verdicts. Pure."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from math import nan
 from typing import NamedTuple
 
+from services.experiments import counted
 from services.experiments.figures import ByStratum, Figures, compared, kind_of, strata_of
 from services.experiments.looking import Kept, Redealt, number, relative
 from shared.contracts.experiments import Arm, Experiment, FrozenMetric, Method, MetricRole
@@ -15,6 +16,7 @@ from shared.contracts.results import (
     Effect,
     FixedHorizon,
     Interval,
+    Lateness,
     LookEffect,
     MetricResult,
     Randomisation,
@@ -39,13 +41,15 @@ class Seen(NamedTuple):
 
 class Words(NamedTuple):
     """What is said besides the figures: by looks, by the first of them that decided, and by re-dealing at a fixed
-    horizon, all by metric and arm; and whether nothing more is to come, by metric.
+    horizon, all by metric and arm; whether nothing more is to come, by metric; and the moment, with what is waited for.
     """
 
     seen: Mapping[tuple[str, str], Seen]
     decided: Mapping[tuple[str, str], Kept]
     dealt: Mapping[tuple[str, str], Redealt]
     over: Mapping[str, bool]
+    as_of: datetime
+    waits_for: Lateness | None
 
 
 def results(experiment: Experiment, found: Sequence[Figures], words: Words) -> list[MetricResult]:
@@ -68,6 +72,7 @@ def _metric(experiment: Experiment, measured: FrozenMetric, found: Figures, word
         window_days=metric.window_days,
         currency=metric.currency,
         ended=_ended(experiment, metric.key, pairs, words),
+        mature_until=found.mature_until,
         arms=[_arm(found, arm) for arm in experiment.arms],
         effects=[_effect(experiment, found, pair, words) for pair in pairs],
     )
@@ -125,6 +130,7 @@ def _effect(experiment: Experiment, found: Figures, pair: tuple[Arm, Arm], words
         notes=[
             *not_borne_out(sequential),
             *_notes(experiment, found, (found.arms[base.key], found.arms[arm.key]), seen),
+            *_waiting(found, words),
         ],
         verdict=Verdict.NOT_SHOWN,
     )
@@ -203,14 +209,23 @@ def _notes(experiment: Experiment, found: Figures, arms: tuple[ByStratum, ByStra
         said = [seen.effect.reason, seen.effect.warning]
         if seen.effect.overstated:
             said.append("decided before the planned end: the estimate tends to be too large")
-    if metric.maturity is Maturity.CLOSED and not any(found.mature.values()):
-        said.append("no window has closed yet")
-        if found.closes is not None:
-            closes = f"{found.closes.astimezone(UTC):%Y-%m-%d, %H:%M} UTC"
-            said.append(f"{found.waiting:,} customers have responded so far; the first window closes on {closes}")
     if metric.cap is not None:
         said.append(f"values are capped at {metric.cap}; totals are not")
     return list(dict.fromkeys(note for note in said if note))
+
+
+def _waiting(found: Figures, words: Words) -> list[str]:
+    """Why nobody counts yet, or fewer than there are."""
+    if found.metric.maturity is not Maturity.CLOSED:
+        return []
+    responded = f"{found.waiting:,} customers have responded so far"
+    if found.closes is not None and found.closes <= words.as_of:
+        said = counted.held_back(found.closes, words.as_of, words.waits_for)
+        return [said] if any(found.mature.values()) else [said, responded]
+    if any(found.mature.values()):
+        return []
+    closes = [] if found.closes is None else [f"{responded}; the first window closes on {counted.moment(found.closes)}"]
+    return ["no window has closed yet", *closes]
 
 
 def _with_verdicts(

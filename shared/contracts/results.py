@@ -21,6 +21,18 @@ class Design(StrEnum):
     OPEN_ENROLMENT = "open_enrolment"
 
 
+class Lateness(Message):
+    """Why what occurred lately is not taken as complete: events of this `kind` arrive latest of all that metrics count.
+
+    `hours`: within which 99 of 100 arrived, of those of the last eight days. `forgotten`: when that is waited for no
+    longer, if none comes as late again.
+    """
+
+    kind: str
+    hours: float
+    forgotten: Instant
+
+
 class Counted(Message):
     """How far the counting is: everything that arrived before `position` is in."""
 
@@ -29,6 +41,7 @@ class Counted(Message):
     pending_batches: int
     refresh: Literal["incremental", "full"]
     agrees: bool | None = Field(default=None, description="full only: the recount equals what was accumulated")
+    waits_for: Lateness | None = Field(default=None, description="why `until` lies back; null: nothing is late")
 
 
 class ArmSize(Message):
@@ -163,6 +176,7 @@ class MetricResult(Message):
     window_days: int
     currency: str | None
     ended: bool = Field(default=False, description="its planned end is reached: it had its last look, or needs none")
+    mature_until: Instant | None = Field(default=None, description="the last t0 of those who are mature")
     arms: list[ArmMoments]
     effects: list[Effect]
 

@@ -220,3 +220,52 @@ def test_before_the_first_window_closes_it_is_said_how_many_responded_and_when_i
     (effect,) = experiments.get(f"/v1/experiments/{key}/results").json()["metrics"][0]["effects"]
     closes = f"{t0 + timedelta(days=14):%Y-%m-%d, %H:%M} UTC"
     assert f"2 customers have responded so far; the first window closes on {closes}" in effect["notes"]
+
+
+@pytest.fixture
+def delays(clean, owner_engine):
+    """Arrivals that no other test knows of, and that are forgotten afterwards."""
+    yield
+    with owner_engine.begin() as connection:
+        connection.exec_driver_sql("delete from experiments.arrival_delay")
+
+
+def test_who_waits_for_late_arrivals_is_told_of_which_kind_and_until_when(
+    delays, experiments, experiment, metric, split, respond, work, unique
+):
+    t0 = datetime.now(UTC) - timedelta(days=15)
+    key = experiment(metrics={"primary": metric(window_days=10)})["key"]
+    split(key, spread(unique, 60), t0)
+    respond(*((f"{unique}-{n:04d}", 8 + n / 50, {}) for n in range(60)), t0=t0)
+    work("experiments")
+    found = experiments.get(f"/v1/experiments/{key}/results").json()
+    waits, (measured,) = found["counted"]["waits_for"], found["metrics"]
+    assert (waits["kind"], 6.9 < waits["hours"] / 24 < 7.1, measured["mature_until"]) == ("order", True, None)
+    counts = t0 + timedelta(days=10, hours=waits["hours"])
+    said = (
+        f"windows have closed since {t0 + timedelta(days=10):%Y-%m-%d, %H:%M} UTC, but late arrivals are waited for: "
+        f"order events arrive up to {waits['hours'] / 24:.3g} days late, so the first of them counts from "
+        f"{counts:%Y-%m-%d, %H:%M} UTC on"
+    )
+    assert said in measured["effects"][0]["notes"]
+    assert "no window has closed yet" not in measured["effects"][0]["notes"]
+    for learnt in ("uplift", "policy"):
+        answer = experiments.get(f"/v1/experiments/{key}/{learnt}")
+        assert (answer.status_code, answer.json()["detail"]) == (409, f"Nobody counts yet: {said}.")
+    check = next(each for each in found["health"] if each["check"] == "late_arrivals")
+    assert (check["status"], check["figure"]) == ("warning", pytest.approx(waits["hours"] / 24))
+    reasons = experiments.get(f"/v1/experiments/{key}/decision").json()["reasons"]
+    assert any("order events arrive up to" in reason and waits["forgotten"][:10] in reason for reason in reasons)
+    assert "Late arrivals are waited for" in experiments.get(f"/v1/experiments/{key}/report").text
+
+
+def test_what_usually_arrives_within_a_day_is_no_reason_to_warn(
+    delays, experiments, experiment, split, respond, work, unique
+):
+    key = experiment()["key"]
+    split(key, spread(unique, 4), datetime.now(UTC) - timedelta(days=3))
+    respond((f"{unique}-0000", -1.2, {}), t0=datetime.now(UTC))
+    work("experiments")
+    found = experiments.get(f"/v1/experiments/{key}/results").json()
+    assert found["counted"]["waits_for"]["hours"] == 29
+    assert "late_arrivals" not in {each["check"] for each in found["health"]}

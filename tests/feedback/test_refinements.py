@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import httpx
@@ -43,7 +44,7 @@ def world(audience: httpx.Client, experiments: httpx.Client, feedback: httpx.Cli
     return World(audience, experiments, feedback, work, f"r{unique}")
 
 
-def play(world: World, *, effects: dict[str, tuple[float, float]]) -> str:
+def play(world: World, *, effects: dict[str, tuple[float, float]], sent_at: str = "2024-05-01T08:00:00Z") -> str:
     """Run a campaign on everyone of this world; `effects` are response rates (control, mail) by region."""
     draw = np.random.default_rng(11)
     regions = list(effects)
@@ -74,7 +75,6 @@ def play(world: World, *, effects: dict[str, tuple[float, float]]) -> str:
     }
     done(world.experiments.post("/v1/experiments", json=design))
     done(world.experiments.post(f"/v1/experiments/{world.name}/start"))
-    sent_at = "2024-05-01T08:00:00Z"
     rows = [
         {"customer_id": name, "arm": "mail" if m else "nobody", "assigned_at": sent_at}
         for name, m in zip(names, mailed, strict=True)
@@ -152,6 +152,26 @@ def test_where_no_rule_is_better_nothing_is_proposed_and_the_next_search_may_spe
     assert second["alpha"] < first["alpha"]
     assert (first["proposal"], second["proposal"]) == (1, 2)
     assert world.feedback.post(f"/v1/refinements/{first['id']}/accept").status_code == 409
+
+
+def test_a_search_waits_for_late_arrivals_as_the_results_do(
+    clean: None, world: World, owner_engine: sa.Engine, event: Callable[..., dict[str, Any]]
+) -> None:
+    now = datetime.now(UTC)
+    metric = play(world, effects=NORTH_LIKES_IT, sent_at=(now - timedelta(days=20)).isoformat())
+    late = [event(n, occurred_at=(now - timedelta(days=7)).isoformat()) for n in range(10)]
+    done(world.feedback.post("/v1/events", json=late))
+    world.work("experiments")
+    results = done(world.experiments.get(f"/v1/experiments/{world.name}/results"))
+    early = search(world, metric)
+    assert [arm["mature"] for arm in results["metrics"][0]["arms"]] == [0, 0]
+    assert (early["state"], early["proposal"], early["evidence"]["mature"]) == ("nothing", None, 0)
+    assert f"late arrivals are waited for: {late[0]['kind']} events arrive up to 7" in early["verdict"]
+    with owner_engine.begin() as db:
+        db.execute(sa.text("update experiments.arrival_delay set day = day - 9"))
+    world.work("experiments")
+    assert (found := search(world, metric))["state"] == "proposed", found["verdict"]
+    assert found["evidence"]["mature"] == CUSTOMERS
 
 
 def test_a_proposal_is_turned_down_with_a_reason_and_a_changed_segment_is_not_overwritten(world: World) -> None:

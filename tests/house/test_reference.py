@@ -42,6 +42,7 @@ SAMPLES: dict[str, Any] = {
 }
 EXPLAINED = (
     results.Counted,
+    results.Lateness,
     results.ArmSize,
     results.HealthCheck,
     results.ArmMoments,

@@ -85,6 +85,7 @@ def results(db: Db, reference: str, as_of: datetime | None = None, *, full: bool
         moments.balance(db, experiment.id, BALANCED_OVER),
         counting.counted.pending_batches,
         max((until - cohort.earliest_t0 for cohort in counting.cohorts), default=timedelta(0)),
+        counting.counted if any(sum(each.mature.values()) < counting.assigned for each in found) else None,
     )
     return Results(
         experiment=experiment.key,
@@ -149,6 +150,7 @@ def _count(db: Db, experiment: Experiment, as_of: datetime | None, full: bool) -
         pending_batches=pending.batches if pending else 0,
         refresh="incremental" if recounted is None else "full",
         agrees=moments.disagreements(db, experiment.id) == 0 if full else None,
+        waits_for=counted.lateness(pending),
     )
     cohorts = moments.cohorts(db, experiment.id, recounted)
     horizon = ending.horizon(experiment, assignments.population(db, experiment.id), as_of or now)
@@ -191,12 +193,12 @@ def _words(
         if past[-1].effect.decided
     }
     over = {each.metric.key: counting.horizon.ended(counting.assigned, sum(each.mature.values())) for each in found}
+    dealt = dict[past.Key, looking.Redealt]()
     if experiment.method is Method.FIXED:
-        ended = [each for each in found if over[each.metric.key]]
-        return readout.Words(seen, decided, _dealt(db, experiment, ended, counting), over)
-    if experiment.method is Method.CONFIDENCE_SEQUENCE and not (taken.latest and taken.latest.final):
+        dealt = _dealt(db, experiment, [each for each in found if over[each.metric.key]], counting)
+    elif experiment.method is Method.CONFIDENCE_SEQUENCE and not (taken.latest and taken.latest.final):
         seen |= _now(db, experiment, found, counting, taken)
-    return readout.Words(seen, decided, {}, over)
+    return readout.Words(seen, decided, dealt, over, counting.as_of, counting.counted.waits_for)
 
 
 def _dealt(

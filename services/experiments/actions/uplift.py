@@ -1,15 +1,15 @@
 """Individual effects: whom contact moves, and what a policy built on that earns."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
-from services.experiments import counted
+from services.experiments import counted, figures
 from services.experiments.actions.assignments import Begin
 from services.experiments.figures import compared, contact_cost
 from services.experiments.looking import number
 from services.experiments.memory import Memory
-from services.experiments.queries import experiments, outcomes
+from services.experiments.queries import experiments, moments, outcomes
 from services.experiments.queries import people as queries
 from shared.contracts.base import as_id
 from shared.contracts.experiments import Arm, Experiment, State
@@ -22,7 +22,7 @@ from shared.contracts.policies import (
     RankingQuality,
     Uplift,
 )
-from shared.contracts.results import Interval
+from shared.contracts.results import Interval, Lateness
 from shared.db import Db
 from shared.errors import Conflict, FieldError, Invalid
 
@@ -34,7 +34,7 @@ READOUTS = 100  # kept in memory, some kilobytes each: they hold no customer
 
 
 class NotYet(Conflict):
-    """Nobody's window has closed yet."""
+    """Nobody counts yet: no window has closed, or late arrivals are still waited for."""
 
     code = "not-yet"
 
@@ -56,6 +56,7 @@ class Question(NamedTuple):
     value: float | None
     as_of: datetime
     until: datetime
+    waits_for: Lateness | None
 
 
 class Known(NamedTuple):
@@ -123,17 +124,33 @@ def question(db: Db, reference: str, metric: str | None, arm: str | None, value:
     if chosen is None:
         raise Invalid("There is no such arm to compare.", [FieldError("#query/arm", f"no such arm: {arm}")])
     now = datetime.now(UTC)
-    return Question(experiment, found, chosen, value, now, counted.until(outcomes.pending(db), now))
+    pending = outcomes.pending(db)
+    return Question(experiment, found, chosen, value, now, counted.until(pending, now), counted.lateness(pending))
 
 
 def version(db: Db, asked: Question) -> queries.Version:
-    """The customers to learn from: mature ones of a closed metric. Raises `NotYet` where there are none."""
-    closed = asked.metric.maturity is Maturity.CLOSED
-    latest = asked.until - timedelta(days=asked.metric.window_days) if closed else asked.until
+    """The customers to learn from: of a closed metric those whom the results call mature.
+
+    Raises `NotYet` where there are none.
+    """
+    latest = asked.until
+    if asked.metric.maturity is Maturity.CLOSED:
+        latest = _mature_until(db, asked)
     found = queries.version(db, asked.experiment.id, asked.metric.id, latest)
     if not found.customers:
-        raise NotYet("No customer's window has closed yet.")
+        raise NotYet("Nobody has been counted yet.")
     return found
+
+
+def _mature_until(db: Db, asked: Question) -> datetime:
+    cohorts, window = moments.cohorts(db, asked.experiment.id, None), asked.metric.window_days
+    latest = figures.mature_until(cohorts, window, asked.until)
+    if latest is None:
+        closes = figures.first_close(cohorts, window)
+        if closes is None or closes > asked.as_of:
+            raise NotYet("No customer's window has closed yet.")
+        raise NotYet(f"Nobody counts yet: {counted.held_back(closes, asked.as_of, asked.waits_for)}.")
+    return latest
 
 
 def uplift(asked: Question, readout: "UpliftReadout") -> Uplift:

@@ -28,18 +28,28 @@ FORGET = sa.text("""
      where d.day < cast(cast(:since as timestamptz) at time zone 'UTC' as date)
 """)
 # Each kind by itself: orders that come in one nightly file would not be seen among the many views of a day.
-USUAL = sa.text("""
-    select coalesce(max(k.minutes), 0) as minutes
-      from (select t.kind, min(t.minutes) as minutes
-              from (select d.kind, d.minutes,
-                           sum(sum(d.events)) over (partition by d.kind order by d.minutes) as so_far,
-                           sum(sum(d.events)) over (partition by d.kind) as events
+BY_KIND = """
+    select t.kind, min(t.minutes) as minutes
+      from (select d.kind, d.minutes,
+                   sum(sum(d.events)) over (partition by d.kind order by d.minutes) as so_far,
+                   sum(sum(d.events)) over (partition by d.kind) as events
+              from experiments.arrival_delay as d
+             where exists (select from experiments.metric_event as m where m.kind = d.kind)
+             group by d.kind, d.minutes) as t
+     where t.so_far >= 0.99 * t.events
+     group by t.kind
+"""
+USUAL = sa.text(f"select coalesce(max(k.minutes), 0) as minutes from ({BY_KIND}) as k")  # noqa: S608
+# The kind that makes the usual lag, and the last day on which events of it came as late.
+SLOWEST = f"""
+    select k.kind, (select max(d.day)
                       from experiments.arrival_delay as d
-                     where exists (select from experiments.metric_event as m where m.kind = d.kind)
-                     group by d.kind, d.minutes) as t
-             where t.so_far >= 0.99 * t.events
-             group by t.kind) as k
-""")
+                     where d.kind = k.kind and d.minutes >= k.minutes) as last_came
+      from ({BY_KIND}) as k
+     where k.minutes > 0
+     order by k.minutes desc, k.kind
+     limit 1
+"""  # noqa: S608  (constants of this module)
 EMPTY = sa.text("select not exists (select from experiments.arrival_delay) as empty")
 
 

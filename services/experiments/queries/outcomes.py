@@ -1,13 +1,13 @@
 """SQL of the outcomes' tick: count again everybody touched by what arrived, in one transaction with the position."""
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
 import sqlalchemy as sa
 
 from services.experiments.lifecycle import Counting
-from services.experiments.queries import counting
+from services.experiments.queries import counting, delays
 from shared.db import Db
 
 BEGIN = sa.text("""
@@ -110,15 +110,17 @@ START_OVER = (
     sa.text("delete from experiments.arrival_delay"),
 )
 PATIENT = sa.text("set local statement_timeout = '30min'")
-PENDING = sa.text("""
+PENDING = sa.text(f"""
     select p.xid, p.moved_at, p.usual_lag, min(b.received_at) as oldest,
            count(b.batch_id)
-           + cast(exists (select from experiments.assignment as a where a.xid >= p.xid) as int) as batches
+           + cast(exists (select from experiments.assignment as a where a.xid >= p.xid) as int) as batches,
+           s.kind as slowest, s.last_came
       from experiments.position as p
       left join published.feedback_batches as b on b.xid >= p.xid
+      left join ({delays.SLOWEST}) as s on true
      where p.consumer = 'outcomes'
-     group by p.xid, p.moved_at, p.usual_lag
-""")
+     group by p.xid, p.moved_at, p.usual_lag, s.kind, s.last_came
+""")  # noqa: S608  (constants of these modules)
 COUNTING = sa.text("""
     select max(a.t0) + make_interval(hours => 24 * (select max(m.window_days)
                                                       from experiments.measured as s
@@ -144,13 +146,18 @@ class Position(NamedTuple):
 
 
 class Pending(NamedTuple):
-    """The position, the usual lag, and how many batches (and one for assignments) wait since when."""
+    """The position, the usual lag, and how many batches (and one for assignments) wait since when.
+
+    `slowest`: the kind of event that makes the lag, and `last_came` the last day (UTC) on which such came as late.
+    """
 
     xid: str
     moved_at: datetime
     usual_lag: timedelta
     batches: int
     oldest: datetime | None
+    slowest: str | None = None
+    last_came: date | None = None
 
 
 def position(db: Db, now: datetime) -> Position | None:

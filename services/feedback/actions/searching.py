@@ -1,6 +1,5 @@
 """The search for a better segment: from an experiment to a verdict. Imported by the job alone, for its mathematics."""
 
-from datetime import UTC, datetime, timedelta
 from math import isfinite
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -19,7 +18,7 @@ from shared.contracts.metrics import MONEY
 from shared.contracts.results import CheckStatus, MetricResult, Results
 from shared.contracts.segments import PreviewRequest, Segment
 from shared.db import Engine, read_only, transaction
-from shared.errors import Invalid
+from shared.errors import Invalid, PeerUnavailable
 from shared.jobs import Progress
 from shared.telemetry import log
 
@@ -73,6 +72,8 @@ def _search(engine: Engine, peers: Peers, found: Refinement, progress: Progress)
     proposal = searched.proposal
     evidence = _evidence(question, searched)
     state, verdict = "nothing", proposal.summary
+    if not searched.counted.mature:
+        verdict += _waited_for(question)
     if proposal.verdict is Verdict.PROPOSE:
         evidence["counts"] = _counts(peers.audience, question, searched)
         doubt = _doubt(evidence["counts"])
@@ -90,6 +91,12 @@ def _search(engine: Engine, peers: Peers, found: Refinement, progress: Progress)
     }
     with transaction(engine) as db:
         queries.change(db, found.id, "searching", conclusion)
+
+
+def _waited_for(question: Question) -> str:
+    """Why nobody is mature yet, in the words of the results."""
+    notes = dict.fromkeys(note for effect in question.metric.effects for note in effect.notes)
+    return f" Nobody counts yet: {'; '.join(notes)}." if notes else ""
 
 
 def _doubt(counts: dict[str, Any]) -> str:
@@ -113,6 +120,8 @@ def _question(peers: Peers, found: Refinement) -> Question:
     metric = next((metric for metric in results.metrics if metric.metric == found.metric), None)
     if metric is None:
         raise Invalid(f"Experiment {found.experiment} has no result for {found.metric}.")
+    if metric.mature_until is None and any(arm.mature for arm in metric.arms):
+        raise PeerUnavailable("experiments, still of an earlier release, does not say who is mature; ask again.")
     segment = peers.audience.segment(found.segment_id)
     check_population(peers.audience, experiment, segment)
     names = frozenset(attribute.name for attribute in peers.audience.attributes())
@@ -122,10 +131,9 @@ def _question(peers: Peers, found: Refinement) -> Question:
 
 
 def _searched(engine: Engine, question: Question, attempt: int, progress: Progress) -> Search:
-    """Search and confirm over the customers whose window has closed."""
-    experiment, metric = question.experiment, question.metric
-    until = datetime.now(UTC) - timedelta(days=metric.window_days)
-    population = Population(experiment.id, until)
+    """Search and confirm over the customers whom the results call mature."""
+    experiment = question.experiment
+    population = Population(experiment.id, question.metric.mature_until)
     keys = [arm.key for arm in experiment.arms]
     with read_only(engine) as db:
         cell_queries.be_patient(db)

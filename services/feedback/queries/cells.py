@@ -18,7 +18,7 @@ PROBABILITIES = [step / 10 for step in range(1, 10)]
 KINDS = {"number": "number", "string": "category", "boolean": "boolean"}
 
 COUNT = sa.text("""
-    select count(*) as assigned, count(*) filter (where a.t0 < :until) as mature
+    select count(*) as assigned, count(*) filter (where a.t0 <= cast(:mature_until as timestamptz)) as mature
       from published.experiments_assignments as a
      where a.experiment_id = :experiment_id
 """)
@@ -29,7 +29,7 @@ FEATURES = """
       select f.key as name, f.value #>> '{}' as text, jsonb_typeof(f.value) as type
         from published.experiments_assignments as a
        cross join jsonb_each(a.features) as f
-       where a.experiment_id = :experiment_id and a.t0 < :until
+       where a.experiment_id = :experiment_id and a.t0 <= cast(:mature_until as timestamptz)
          and mod(hashtextextended(a.customer_id, 0) & 1048575, :every) = 0
          and jsonb_typeof(f.value) in ('number', 'string', 'boolean')
     )
@@ -81,17 +81,17 @@ CELLS = """
        and o.metric_key = :metric and o.metric_version = :version
      cross join lateral (
             select case when o.value > cast(:cap as float8) then cast(:cap as float8) else o.value end as value) as v
-     where a.experiment_id = :experiment_id and a.t0 < :until
+     where a.experiment_id = :experiment_id and a.t0 <= cast(:mature_until as timestamptz)
      group by {groups}
      order by {groups}
 """
 
 
 class Population(NamedTuple):
-    """The customers of an experiment whose window has closed: those assigned before `until`."""
+    """The mature customers of an experiment: those with a t0 up to `mature_until`; nobody where that is null."""
 
     experiment_id: UUID
-    until: datetime
+    mature_until: datetime | None
 
 
 class Counted(NamedTuple):

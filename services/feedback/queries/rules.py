@@ -13,7 +13,7 @@ from shared.db import Db
 COUNT = """
     select count(*)
       from published.experiments_assignments as a
-     where a.experiment_id = :experiment_id and a.t0 < :until and {rule}
+     where a.experiment_id = :experiment_id and a.t0 <= cast(:mature_until as timestamptz) and {rule}
 """
 # A comparison with what is not there is false, and its opposite true, as in audience's evaluation.
 _HOLDS = {
