@@ -21,8 +21,8 @@ from shared.draining import Drained
 from shared.jobs import Job, JobContext, Jobs
 from shared.migrate import is_current
 from shared.pages import Page, Paged
-from shared.settings import Settings
-from shared.telemetry import configure_logging
+from shared.settings import Misconfigured, Settings, from_environment
+from shared.telemetry import configure_logging, log_what_ends_the_process
 from shared.uploads import Uploads
 
 DOCUMENTED = (400, 401, 403, 404, 409, 413, 415, 422, 429, 503)
@@ -43,7 +43,7 @@ class Service(NamedTuple):
 def create_app(service: Service, settings: Settings) -> FastAPI:
     """The application of a service. It connects lazily: Postgres may come later than it."""
     if not settings.secret:
-        raise ValueError("Set ATTUNE_SECRET: without it no key can be checked.")
+        raise Misconfigured("Set ATTUNE_SECRET: without it no key can be checked.")
     app = FastAPI(
         title=service.title,
         description=service.description,
@@ -167,8 +167,11 @@ def _collect_seldom() -> None:
 def main(service: Service, arguments: Annotated[Sequence[str], "of the command line"] = ()) -> None:
     """`python -m services.X serve` or `worker`."""
     command = (list(arguments) or sys.argv[1:] or ["serve"])[0]
-    settings = Settings()
-    configure_logging(settings, service.name if command == "serve" else f"{service.name}-worker")
+    name = service.name if command == "serve" else f"{service.name}-worker"
+    configure_logging(Settings.model_construct(), name)  # as it is by default, until the settings are read
+    log_what_ends_the_process()
+    settings = from_environment()
+    configure_logging(settings, name)
     if command == "worker":
         from shared import worker
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 
@@ -12,6 +12,10 @@ from shared.hashing import derived_secret
 SERVICES = ("audience", "experiments", "feedback")
 PORTS = {"audience": 8001, "experiments": 8002, "feedback": 8003}
 WORKER_PORTS = {"audience": 8011, "experiments": 8012, "feedback": 8013}
+
+
+class Misconfigured(ValueError):
+    """The environment does not do. The words name settings, never what they hold, so that they can be logged."""
 
 
 class Settings(BaseSettings):
@@ -53,7 +57,7 @@ class Settings(BaseSettings):
             return given
         if not (self.database_url and self.secret):
             own = f"ATTUNE_{service.upper()}_DATABASE_URL"
-            raise ValueError(f"Set {own}, or both ATTUNE_DATABASE_URL and ATTUNE_SECRET to derive it.")
+            raise Misconfigured(f"Set {own}, or both ATTUNE_DATABASE_URL and ATTUNE_SECRET to derive it.")
         url = make_url(self.database_url).set(
             username=f"attune_{service}", password=derived_secret(self.secret, f"database role {service}")
         )
@@ -69,6 +73,15 @@ class Settings(BaseSettings):
 
     def worker_port_of(self, service: str) -> int:
         return self.worker_port or WORKER_PORTS[service]
+
+
+def from_environment() -> Settings:
+    """Raises `Misconfigured`."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = [f"ATTUNE_{str(one['loc'][0]).upper()}: {one['msg']}" for one in error.errors(include_input=False)]
+        raise Misconfigured("; ".join(wrong)) from None
 
 
 def sqlalchemy_url(url: str) -> URL:

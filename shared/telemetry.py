@@ -2,13 +2,15 @@
 
 import logging
 import sys
+import threading
 from collections.abc import Callable, MutableMapping
+from types import TracebackType
 from typing import Any, TextIO, cast
 
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
-from shared.settings import Settings
+from shared.settings import Misconfigured, Settings
 
 log = structlog.get_logger()
 
@@ -72,6 +74,24 @@ def configure_logging(settings: Settings, service: str) -> None:
 def seen_of(error: BaseException) -> dict[str, str]:
     """What is logged of an error: its kind and place. Never its message or a traceback, which may quote a row."""
     return {"error": type(error).__name__, "where": _where(error)}
+
+
+def log_what_ends_the_process() -> None:
+    """From now on what nobody caught is logged like everything else, in one line. A process then ends with 1."""
+
+    def in_main(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if isinstance(error, Misconfigured):
+            log.critical("process not started", reason=str(error))
+        elif isinstance(error, Exception):
+            log.critical("process ended", **seen_of(error))
+        else:
+            sys.__excepthook__(kind, error, trace)
+
+    def in_thread(thrown: threading.ExceptHookArgs) -> None:
+        if thrown.exc_value is not None:
+            log.critical("thread ended", **seen_of(thrown.exc_value))
+
+    sys.excepthook, threading.excepthook = in_main, in_thread
 
 
 def _placed(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -3,6 +3,9 @@
 import gzip
 import json
 import logging
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -262,3 +265,29 @@ def test_logs_are_json_and_name_no_customer(
         ("request answered", "/v1/things/fail/{how}", 409)
     ]
     assert "someone@example.org" not in json.dumps(seen)
+
+
+@pytest.mark.parametrize(
+    ("command", "environment", "said"),
+    [
+        ("serve", {}, ("process not started", "ATTUNE_SECRET")),
+        ("worker", {}, ("process not started", "ATTUNE_FEEDBACK_DATABASE_URL")),
+        (
+            "serve",
+            {"ATTUNE_DATABASE_POOL": "s3cret", "ATTUNE_CURRENCY": "ZZZ"},
+            ("process not started", "ATTUNE_CURRENCY"),
+        ),
+        ("worker", {"ATTUNE_FEEDBACK_DATABASE_URL": "s3cret"}, ("process ended", "shared.db:")),
+    ],
+    ids=["no secret", "no database", "wrong values", "no address"],
+)
+def test_a_process_that_cannot_go_on_says_why_in_json_and_ends(
+    command: str, environment: dict[str, str], said: tuple[str, str]
+) -> None:
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("ATTUNE_")}
+    process = [sys.executable, "-m", "services.feedback", command]
+    ended = subprocess.run(process, env=plain | environment, capture_output=True, text=True, timeout=100)
+    lines = [json.loads(line) for line in ended.stderr.splitlines()]
+    assert (ended.returncode, ended.stdout, lines[-1]["event"]) == (1, "", said[0])
+    assert said[1] in lines[-1].get("reason", lines[-1].get("where"))
+    assert "s3cret" not in ended.stderr
