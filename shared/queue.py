@@ -24,6 +24,7 @@ from shared.telemetry import seen_of
 
 log = structlog.get_logger()
 
+CONNECTIONS = 6  # that a worker's queue may hold, beside one that listens
 LONGEST_WAIT = 60  # seconds between two attempts, at most: work resumes soon after what was away is back
 PATIENCE = timedelta(days=7)  # from the first attempt on, until a job whose attempts all met somebody away is given up
 
@@ -70,7 +71,9 @@ def passes(error: BaseException) -> bool:
 
 def queue_of(jobs: Jobs, context: JobContext, url: str) -> App:
     """The queue with all work registered, ready for a worker."""
-    connector = PsycopgConnector(conninfo=libpq_url(url), kwargs={"prepare_threshold": None}, min_size=1, max_size=6)
+    connector = PsycopgConnector(
+        conninfo=libpq_url(url), kwargs={"prepare_threshold": None}, min_size=1, max_size=CONNECTIONS
+    )
     app = App(connector=connector)
 
     @app.task(name="run", queue=jobs.service, retry=Patience())

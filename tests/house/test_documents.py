@@ -6,10 +6,13 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
+import yaml
+
 from services.audience.catalogue import COLUMNS
 from services.audience.screening import Screen, Screened, from_csv
 from shared.contracts.audience import AttributeType, CustomerRow, NewAttribute
-from shared.settings import Settings
+from shared.queue import CONNECTIONS
+from shared.settings import SERVICES, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -48,6 +51,22 @@ def test_the_page_on_customers_names_every_call_that_makes_one_known_and_promise
     assert calls
     assert not [call for call in calls if f"| `{call}` |" not in page]
     assert not [page.name for page in ROOT.glob("docs/*.md") if "erase" in page.read_text()]
+
+
+def test_the_page_on_deployment_counts_every_connection_that_an_upgrade_may_take() -> None:
+    page = (ROOT / "docs" / "deployment.md").read_text()
+    chart = yaml.safe_load((ROOT / "helm" / "values.yaml").read_text())
+    pool, queue = chart["settings"]["databasePool"], CONNECTIONS + 1
+    services, workers = (sum(chart[name][part]["replicas"] for name in SERVICES) for part in ("service", "worker"))
+    most = 2 * (services * pool + workers * (pool + queue))
+    assert f"2 × ({services} × {pool} + {workers} × {pool + queue}) = {most}" in page
+    told = {int(number) for number in re.findall(r"max_connections = (\d+)", page)}
+    assert len(told) == 1
+    reserved, migration = 3, 1
+    assert most + reserved + migration <= told.pop()
+    default = Settings.model_fields["database_pool"].default
+    alone = f"{len(SERVICES)} × {default} + {len(SERVICES)} × {default + queue}"
+    assert f"{alone} = {len(SERVICES) * (2 * default + queue)}" in page
 
 
 def test_every_link_within_the_project_leads_somewhere() -> None:
