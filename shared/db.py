@@ -22,7 +22,7 @@ Db = Session
 Begin = Callable[[], AbstractContextManager[Db]]
 """Begins a transaction, which ends with the block."""
 
-PATIENCE = text("set local statement_timeout = '15min'; set local lock_timeout = '15min'")
+PATIENCE = text("set local statement_timeout = '30min'; set local lock_timeout = '15min'")
 LITTLE_PATIENCE = text("set local lock_timeout = '2s'")
 NO_PATIENCE = text("set local statement_timeout to default; set local lock_timeout to default")
 WHOLE_SETS = text("set local enable_nestloop = off")

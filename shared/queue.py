@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from shared.db import Db, transaction
-from shared.errors import DomainError, PeerUnavailable
+from shared.errors import Busy, DomainError, PeerUnavailable
 from shared.jobs import CANCELLED, Cancelled, JobContext, Jobs, Tick
 from shared.settings import libpq_url
 from shared.telemetry import seen_of
@@ -57,16 +57,16 @@ class Patience(BaseRetryStrategy):
     """After 2, 4, 8 … seconds, and at last every minute, until the job itself gives up."""
 
     def get_retry_decision(self, *, exception: BaseException, job: Entry) -> RetryDecision | None:
-        if not isinstance(exception, PeerUnavailable | SQLAlchemyError | psycopg.Error):
+        if not isinstance(exception, PeerUnavailable | Busy | SQLAlchemyError | psycopg.Error):
             return None
         return RetryDecision(retry_in={"seconds": min(2 ** min(job.attempts + 1, 10), LONGEST_WAIT)})
 
 
 def passes(error: BaseException) -> bool:
-    """Whether a later attempt may go well: a peer was away; a connection was lost, or there was none; a deadlock."""
+    """Whether a later attempt may go well: a peer or what is needed was away or busy; a connection lost; a deadlock."""
     if isinstance(error, DBAPIError):
         return error.connection_invalidated or isinstance(error.orig, psycopg.OperationalError)
-    return isinstance(error, PeerUnavailable | PoolTimeout | psycopg.OperationalError)
+    return isinstance(error, PeerUnavailable | Busy | PoolTimeout | psycopg.OperationalError)
 
 
 def queue_of(jobs: Jobs, context: JobContext, url: str) -> App:
@@ -87,15 +87,23 @@ def queue_of(jobs: Jobs, context: JobContext, url: str) -> App:
 
 def _register_tick(app: App, service: str, name: str, cron: str, tick: Tick, context: JobContext) -> None:
     def run(timestamp: int) -> None:  # when it was due; what matters is now
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(tick=name)
-        try:
-            tick(context)
-        except (PeerUnavailable, DBAPIError, psycopg.Error) as error:
-            log.warning("periodic work postponed", **seen_of(error))
+        run_tick(name, tick, context)
 
     task = app.task(name=name, queue=service, queueing_lock=name, lock=name, priority=10)(run)
     app.periodic(cron=cron, periodic_id=name)(task)
+
+
+def run_tick(name: str, tick: Tick, context: JobContext) -> None:
+    """Run periodic work once. What the next time will not mend is an error, for somebody has to look at it."""
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(tick=name)
+    try:
+        tick(context)
+    except (PeerUnavailable, Busy, SQLAlchemyError, psycopg.Error) as error:
+        if passes(error):
+            log.warning("periodic work postponed", **seen_of(error))
+        else:
+            log.error("periodic work broke", **seen_of(error))
 
 
 def run_job(jobs: Jobs, context: JobContext) -> None:

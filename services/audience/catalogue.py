@@ -78,7 +78,7 @@ def _problems_of_allowed(definition: NewAttribute) -> list[FieldError]:
 
 
 def number(value: object) -> Scalar:
-    """A number that every reader takes for the same: whole ones up to 2^53, others up to 1e20. Else raises ValueError."""
+    """A number that every reader takes for the same: whole up to 2^53, others up to 1e20. Else raises ValueError."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("must be a number")
     if isinstance(value, float) and not math.isfinite(value):

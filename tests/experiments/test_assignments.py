@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
 
 import pytest
@@ -148,6 +149,25 @@ def test_external_rows_are_refused_one_by_one(experiments, experiment, unique):
         (16, "/customer_id"),
     ]  # fmt: skip
     assert report["rejects"][7]["detail"] == "must not hold an e-mail address or telephone number"
+
+
+def test_who_needs_an_experiment_that_is_being_assigned_waits_for_it(
+    experiments, experiment, split, owner_engine, unique
+):
+    loaded, stopped = experiment("loaded"), experiment("stopped")
+    with ThreadPoolExecutor(2) as pool:
+        with owner_engine.begin() as connection:
+            connection.exec_driver_sql("set local idle_in_transaction_session_timeout = '1min'")
+            connection.exec_driver_sql(
+                "select from experiments.experiment where key like %s for update", (f"%{unique}",)
+            )
+            load = pool.submit(split, loaded["key"], {f"{unique}-a": "mail"})
+            stop = pool.submit(experiments.post, f"/v1/experiments/{stopped['key']}/stop")
+            wait([load, stop], timeout=11)  # a second longer than any other statement may take
+            assert not load.done()
+            assert not stop.done()
+        assert load.result()["new"] == 1
+        assert stop.result().json()["state"] == "stopped"
 
 
 def test_the_first_external_load_is_the_frozen_population(experiments, experiment, split, unique):

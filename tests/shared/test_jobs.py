@@ -11,9 +11,10 @@ from procrastinate.jobs import Job as Entry
 from sqlmodel import Session
 
 from shared import worker
+from shared.db import transaction
 from shared.errors import Invalid, PeerUnavailable
-from shared.jobs import enqueue
-from shared.queue import LONGEST_WAIT, PATIENCE, Patience
+from shared.jobs import JobContext, enqueue
+from shared.queue import LONGEST_WAIT, PATIENCE, Patience, run_tick
 from shared.service import Service, make_context
 from shared.settings import Settings
 from shared.telemetry import configure_logging
@@ -54,6 +55,28 @@ def test_a_job_that_breaks_is_logged_with_kind_and_place_and_without_what_it_saw
     assert (seen["job_id"], seen["level"], seen["error"]) == (crashing, "error", "ZeroDivisionError")
     assert seen["where"].startswith("shared.queue:")
     assert "secret@example.org" not in written
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [("select 1e200::float8 * 1e200::float8", ("periodic work broke", "error")),
+     ("set local lock_timeout = '10ms'; lock table audience.job", ("periodic work postponed", "warning"))],
+)  # fmt: skip
+def test_periodic_work_that_no_later_time_mends_is_an_error(
+    toy_service: Service, settings: Settings, owner_engine: sa.Engine, capfd: pytest.CaptureFixture[str],
+    statement: str, said: tuple[str, str],
+) -> None:  # fmt: skip
+    def tick(_: JobContext) -> None:
+        with transaction(owner_engine) as db:
+            db.execute(sa.text(statement))
+
+    configure_logging(settings, "audience-worker")
+    with owner_engine.begin() as other:
+        other.exec_driver_sql("lock table audience.job")
+        run_tick("tick", tick, make_context(toy_service, settings, "worker"))
+    configure_logging(settings.model_copy(update={"log_level": "error"}), "audience")
+    (seen,) = [json.loads(line) for line in capfd.readouterr().err.splitlines() if "periodic work" in line]
+    assert (seen["event"], seen["level"], seen["tick"]) == (*said, "tick")
 
 
 def test_a_queued_job_is_cancelled_at_once_and_a_running_one_between_chunks(

@@ -15,7 +15,7 @@ from services.experiments.queries import experiments
 from shared.clients.audience import AudienceClient
 from shared.contracts.assignments import AssignmentsRun, StoredAssignment
 from shared.contracts.experiments import Experiment, Population, Split, State
-from shared.db import Db
+from shared.db import Db, be_patient
 from shared.errors import Conflict, FieldError, Invalid
 from shared.jobs import Progress
 
@@ -73,8 +73,8 @@ def plan(begin: Begin, audience: AudienceClient, reference: str, t0: datetime | 
 def assign_list(begin: Begin, reference: str, task: ListPlan, progress: Progress) -> AssignmentsRun:
     """Give every member an arm, all in one transaction: a crash leaves nothing. Repeating it changes nothing."""
     with begin() as db:
-        queries.patient(db)
         experiment = experiments.experiment(db, reference, lock=True)
+        be_patient(db)
         known = queries.run(db, experiment.id)
         if known is not None:
             return _repeated(db, experiment, known, task.t0)

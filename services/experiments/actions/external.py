@@ -14,7 +14,7 @@ from shared.bodies import chunked
 from shared.contracts.assignments import AssignmentsRun, ExternalAssignment, RefusedRow
 from shared.contracts.experiments import Experiment, Population, State
 from shared.contracts.results import Design
-from shared.db import Db, new_id
+from shared.db import Db, be_patient, new_id
 from shared.errors import Conflict
 
 SHOWN = 100
@@ -59,9 +59,9 @@ def load(begin: Begin, reference: str, rows: Iterable[Row]) -> AssignmentsRun:
         with begin() as db:
             queries.stage(db, load_id, good, datetime.now(UTC))
     with begin() as db:
-        assignments.patient(db)
         experiment = experiments.experiment(db, reference, lock=True)
         _may_load(experiment)
+        be_patient(db)
         found, judged = _take(db, experiment, load_id)
         queries.forget(db, load_id, datetime.now(UTC) - FORGOTTEN_AFTER)
     shown = sorted(rejects + judged.rejects, key=lambda row: row.line)[:SHOWN]

@@ -17,6 +17,7 @@ def tick(begin: Begin) -> int | None:
         found = queries.position(db, datetime.now(UTC))
         if found is None:
             return None
+        be_patient(db)
         if not found.same_cluster:
             queries.start_over(db)
             found = found._replace(xid="0")
@@ -26,7 +27,6 @@ def tick(begin: Begin) -> int | None:
         if arrived:
             touched = queries.recount(db, found.xid, found.bound)
         if arrived or forgotten:
-            be_patient(db)
             delays.remember(db, "0" if forgotten else found.xid, found.bound, found.at)
         queries.move(db, found, delays.usual_lag(db, found.at))
     return touched

@@ -62,7 +62,6 @@ PAGE = sa.text("""
      order by a.customer_id
      limit :limit
 """)
-PATIENT = sa.text("set local statement_timeout = '30min'")
 
 
 class Run(NamedTuple):
@@ -121,11 +120,6 @@ def write(db: Db, run: Writing, after: str, arms: bytes) -> int:
         "limit": len(arms),
     }
     return int(db.execute(WRITE, row).rowcount)  # type: ignore[attr-defined]
-
-
-def patient(db: Db) -> None:
-    """This transaction may take long."""
-    db.execute(PATIENT)
 
 
 def run(db: Db, experiment_id: UUID) -> Run | None:

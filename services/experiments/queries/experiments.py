@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from services.experiments.tables import ExperimentRow, MetricRow
 from shared.contracts.base import as_id
 from shared.contracts.experiments import Design, Experiment, FrozenMetric, NewExperiment, State
 from shared.contracts.metrics import Metric
-from shared.db import Db
+from shared.db import Db, waiting_for_others
 from shared.errors import NotFound
 
 INSERT = sa.text("""
@@ -104,7 +105,10 @@ def _json(value: object) -> str | None:
 
 
 def experiment(db: Db, reference: str, *, lock: bool = False) -> Experiment:
-    """By key or id. Raises `NotFound`."""
+    """By key or id; with `lock` it stays as it is until the end of the transaction.
+
+    Raises `NotFound`, and `Busy` where too many wait for who has it, such as the assigning of a long list.
+    """
     return _experiments(db, [_row(db, reference, lock)])[0]
 
 
@@ -134,7 +138,9 @@ def definition(db: Db, reference: str) -> Design:
 def _row(db: Db, reference: str, lock: bool = False) -> ExperimentRow:
     named = sa.or_(col(ExperimentRow.key) == reference, col(ExperimentRow.id) == as_id(reference))
     query = select(ExperimentRow).where(named).order_by((col(ExperimentRow.key) == reference).asc())
-    row = db.exec(query.with_for_update() if lock else query, execution_options={"populate_existing": True}).first()
+    with waiting_for_others(db) if lock else nullcontext():
+        found = db.exec(query.with_for_update() if lock else query, execution_options={"populate_existing": True})
+    row = found.first()
     if row is None:
         raise NotFound(f"There is no experiment {reference}.")
     return row

@@ -109,7 +109,6 @@ START_OVER = (
     ),
     sa.text("delete from experiments.arrival_delay"),
 )
-PATIENT = sa.text("set local statement_timeout = '30min'")
 PENDING = sa.text(f"""
     select p.xid, p.moved_at, p.usual_lag, min(b.received_at) as oldest,
            count(b.batch_id)
@@ -170,7 +169,6 @@ def position(db: Db, now: datetime) -> Position | None:
 def start_over(db: Db) -> None:
     """Forget what was counted and can be counted again: the database came from another cluster, whose positions mean
     nothing here."""
-    db.execute(PATIENT)
     for statement in START_OVER:
         db.execute(statement)
 
@@ -183,7 +181,6 @@ def arrived(db: Db, since: str, bound: str) -> bool:
 def recount(db: Db, since: str, bound: str) -> int:
     """Count everybody anew whom an arrival between two positions touched; how many they are."""
     span = {"position": since, "bound": bound}
-    db.execute(PATIENT)
     touched = db.execute(TOUCHED, span).rowcount  # type: ignore[attr-defined]
     db.execute(INDEX)
     db.execute(ANALYZE)

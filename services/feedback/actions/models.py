@@ -11,7 +11,7 @@ from services.feedback.queries.rfm import Purchases
 from shared.clients.audience import AudienceClient
 from shared.contracts.audience import TraitsPull
 from shared.contracts.feedback import TrainRfm
-from shared.db import Db, Engine, new_id, transaction
+from shared.db import Db, Engine, be_patient, new_id, transaction
 from shared.errors import FieldError, Invalid
 from shared.jobs import Job, Progress, enqueue
 from shared.telemetry import log
@@ -46,7 +46,7 @@ def score_and_publish(engine: Engine, run_id: UUID, reporting_currency: str, pro
     A published run stays as it is.
     """
     with transaction(engine) as db:
-        rfm_queries.be_patient(db)
+        be_patient(db)
         run = queries.run(db, run_id, lock=True)
         if run.state != "training":
             return

@@ -17,7 +17,7 @@ from shared.contracts.feedback import Refinement
 from shared.contracts.metrics import MONEY
 from shared.contracts.results import CheckStatus, MetricResult, Results
 from shared.contracts.segments import PreviewRequest, Segment
-from shared.db import Engine, read_only, transaction
+from shared.db import Engine, be_patient, read_only, take_whole_sets, transaction
 from shared.errors import Invalid, PeerUnavailable
 from shared.jobs import Progress
 from shared.telemetry import log
@@ -136,7 +136,8 @@ def _searched(engine: Engine, question: Question, attempt: int, progress: Progre
     population = Population(experiment.id, question.metric.mature_until)
     keys = [arm.key for arm in experiment.arms]
     with read_only(engine) as db:
-        cell_queries.be_patient(db)
+        be_patient(db)
+        take_whole_sets(db)
         counted = cell_queries.count(db, population)
         progress(0.2)
         profiles = cell_queries.profiles(db, population, counted.mature, question.attributes)
@@ -148,7 +149,8 @@ def _searched(engine: Engine, question: Question, attempt: int, progress: Progre
     proposal = refine.refine(grow, confirm, _spec(question, codings, attempt))
     progress(0.8)
     with read_only(engine) as db:
-        cell_queries.be_patient(db)
+        be_patient(db)
+        take_whole_sets(db)
         by_rule = rules.count(db, population, proposal.clauses) if proposal.clauses else counted.mature
     return Search(proposal, counted, by_rule)
 

@@ -9,7 +9,6 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from services.feedback.refine import HALF_SQL, Coding, FeatureProfile
-from shared import db as database
 from shared.db import Db
 from shared.magnitudes import LARGEST
 
@@ -107,12 +106,6 @@ class Measured(NamedTuple):
     key: str
     version: int
     cap: float | None
-
-
-def be_patient(db: Db) -> None:
-    """Let this transaction's statements take as long as reading a whole experiment may, and join whole sets."""
-    database.be_patient(db)
-    database.take_whole_sets(db)
 
 
 def count(db: Db, population: Population) -> Counted:

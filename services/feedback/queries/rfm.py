@@ -8,7 +8,6 @@ import sqlalchemy as sa
 
 from shared.contracts.base import JsonValue
 from shared.db import Db
-from shared.db import be_patient as be_patient
 
 # Who objects to profiling is in no model, and in no figure about one.
 ALLOWED = """
