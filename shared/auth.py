@@ -16,7 +16,7 @@ from fastapi.security import HTTPBasic, HTTPBearer
 from pydantic import TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from shared.contracts.base import Instant, Message, Name
+from shared.contracts.base import Instant, Message, Name, in_words
 from shared.db import Db, new_id, read_only
 from shared.errors import FieldError, Forbidden, Invalid, NotFound, Unauthorised
 from shared.hashing import keyed_hash
@@ -165,7 +165,7 @@ def _refuse_senseless(name: str, scopes: Sequence[str], expires_at: datetime | N
         _NAME.validate_python(name.strip())
     except ValidationError as error:
         what = "A key needs a name of 1 to 200 characters: whose key it is."
-        raise Invalid(what, [FieldError("/name", error.errors()[0]["msg"])]) from error
+        raise Invalid(what, [FieldError("/name", in_words(error.errors()[0]["msg"]))]) from error
     if expires_at is not None and expires_at <= now:
         what = f"A key that ends at {expires_at:%Y-%m-%d %H:%M %Z} would be refused from the start: give a later time."
         raise Invalid(what, [FieldError("/expires_at", "must lie in the future")])

@@ -15,6 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
 from shared import errors
+from shared.contracts.base import in_words
 from shared.errors import FieldError
 from shared.telemetry import seen_of
 
@@ -121,8 +122,9 @@ def _place(error: Mapping[str, Any], body: Any) -> Sequence[int | str]:
 def _detail(error: Mapping[str, Any]) -> str:
     if error["type"] in ("model_attributes_type", "model_type", "dict_type"):
         return "must be a JSON object"
-    message: str = error["msg"]
-    return message.removeprefix("Value error, ")
+    if error["type"] == "missing" and error["loc"] == ("body",):
+        return "the call needs a body"
+    return in_words(error["msg"])
 
 
 def _http(request: Request, error: HTTPException) -> JSONResponse:

@@ -1,6 +1,7 @@
 """What of a load can be kept: rows are checked against the catalogue, and addresses hashed, as they arrive. Pure."""
 
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import NamedTuple
@@ -11,10 +12,12 @@ from services.audience import clock
 from services.audience.catalogue import Check, checks_of
 from services.audience.identity import CHANNELS, address_hash, holds_contact_data
 from shared.contracts.audience import CustomerRow, Identities, NewAttribute, PortraitChange, Scalar
+from shared.contracts.base import in_words
 from shared.contracts.permissions import ConsentStatement, NewConsent, NewContactPoint
 from shared.errors import FieldError
 
 REASONS_OF_A_ROW = 20
+LARGEST_DOUBLE = sys.float_info.max
 _CONSENT = re.compile(r"^/consents/(\d+)(/|$)")
 _NUMBER = re.compile(r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?$", re.ASCII)
 
@@ -161,7 +164,7 @@ class Screen:
 
 
 def _told(location: tuple[int | str, ...], message: str) -> FieldError:
-    return FieldError("".join(f"/{_name(str(part))}" for part in location), message)
+    return FieldError("".join(f"/{_name(str(part))}" for part in location), in_words(message))
 
 
 def _name(name: str) -> str:
@@ -253,7 +256,9 @@ def by_column(error: FieldError, row: Mapping[str, str]) -> FieldError:
 
 def _typed(text: str, definition: NewAttribute | None) -> object:
     if definition is not None and definition.type == "number" and _NUMBER.match(text):
-        return int(text) if text.lstrip("+-").isdigit() and len(text) < 30 else float(text)
+        if text.lstrip("+-").isdigit() and len(text) < 30:
+            return int(text)
+        return min(max(float(text), -LARGEST_DOUBLE), LARGEST_DOUBLE)  # beyond doubles: its check says it is too large
     if definition is not None and definition.type == "boolean":
         return _boolean(text)
     return text

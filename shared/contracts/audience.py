@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from shared.contracts.base import Flag, Instant, JsonValue, Key, Message, NewCustomerId, Number, Text
+from shared.contracts.base import Flag, Instant, JsonValue, Key, Message, NewCustomerId, Number, Text, in_words
 from shared.contracts.permissions import Consent, ContactPoint, NewConsent, NewContactPoint
 
 
@@ -70,7 +70,7 @@ def _allowed(value: Any) -> Any:
         try:
             return AllowedRange.model_validate(value)
         except ValidationError as error:
-            raise ValueError(f"{error.errors()[0]['msg']} (in the bounds)") from error
+            raise ValueError(f"{in_words(error.errors()[0]['msg'])} (in the bounds)") from error
     if value is None or isinstance(value, AllowedRange):
         return value
     raise ValueError("must be a list of 1 to 1,000 values, or bounds (`minimum`, `maximum`)")

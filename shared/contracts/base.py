@@ -47,6 +47,11 @@ def read(kind: type[M], told: Any) -> M:
     return kind.model_validate(told, extra="ignore")
 
 
+def in_words(message: str) -> str:
+    """What a validator said, without what Pydantic puts before it."""
+    return message.removeprefix("Value error, ")
+
+
 def refuse_at(place: tuple[str | int, ...], message: str, given: Any = None) -> NoReturn:
     """From inside a validator: report `message` at `place`, counted from the value that is being validated."""
     error = PydanticCustomError("rule", "{message}", {"message": message})

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from shared.contracts.base import Currency, Instant, Key, Message, Money, Number, Whole, WithoutNul
+from shared.contracts.base import Currency, Instant, Key, Message, Money, NewKey, Number, Whole, WithoutNul
 from shared.contracts.comparisons import OF_TIME, Comparison, PropertyName
 
 EventKind = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,59}$")]
@@ -66,7 +66,7 @@ class NewMetric(Message):
     is in `currency` (default: the installation's). `margin` is the share of revenue that is left as profit.
     """
 
-    key: Key
+    key: NewKey
     name: Annotated[str, StringConstraints(max_length=200), WithoutNul] | None = None
     kind: MetricKind
     event: EventKind | None = None
@@ -123,6 +123,7 @@ class NewMetric(Message):
 class Metric(NewMetric):
     """A stored version of a metric. A change is a new version; running experiments keep theirs."""
 
+    key: Key
     id: UUID
     version: int
     currency: str | None = None

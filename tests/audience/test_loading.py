@@ -342,6 +342,19 @@ def test_a_row_that_names_a_field_twice_is_refused_and_costs_the_others_nothing(
     assert answer.status_code == 422
 
 
+def test_reasons_are_told_in_words_of_this_service(audience, catalogue, unique):
+    body = f"customer_id,age\n{unique},1e999\n"
+    report = audience.post("/v1/imports?kind=customers&format=csv", content=body).json()
+    assert [one["detail"] for one in report["reasons"]] == ["must not be a number beyond 1e20"]
+    report = audience.post("/v1/customers", json=[{"customer_id": f"{unique} "}]).json()
+    assert report["reasons"][0]["detail"].startswith("must not begin or end")
+    definition = {"type": "number", "allowed": {"minimum": 2, "maximum": 1}}
+    answer = audience.put(f"/v1/attributes/a{unique}", json=definition)
+    assert answer.json()["errors"][0]["detail"].startswith("`minimum` must not be above")
+    answer = audience.post("/v1/segments", content=b"", headers={"Content-Type": "application/json"})
+    assert answer.json()["errors"] == [{"pointer": "", "detail": "the call needs a body"}]
+
+
 def test_invalid_utf_8_costs_its_row_only(audience, catalogue, unique):
     content = b'{"customer_id": "%s-\xff"}\n{"customer_id": "%s"}' % (unique.encode(), unique.encode())
     report = audience.post("/v1/customers", content=content, headers={"Content-Type": "application/x-ndjson"}).json()

@@ -222,6 +222,7 @@ def test_an_unknown_list_or_campaign_is_refused_at_the_field(audience, experimen
     ("change", "pointer"),
     [
         ({"kind": "ratio"}, "/kind"),
+        ({"key": "01958f3e-8f6a-7cc1-b1a4-6a2f6f3c9f10"}, "/key"),
         ({"window_days": 0}, "/window_days"),
         ({"window_days": 10**9}, "/window_days"),
         ({"event": "Order; drop table"}, "/event"),

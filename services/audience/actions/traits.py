@@ -12,6 +12,7 @@ from services.audience.catalogue import LONGEST_TEXT, number
 from services.audience.identity import holds_contact_data
 from services.audience.queries import traits as queries
 from shared.contracts.audience import TraitsPull, TraitsPulled, TraitsRefused, TraitsReport, TraitsRow
+from shared.contracts.base import in_words
 from shared.db import Db
 from shared.errors import FieldError, NotFound
 from shared.telemetry import log
@@ -56,7 +57,7 @@ def _checked(read: Row, now: datetime) -> TraitsRow | FieldError:
     except ValidationError as error:
         first = error.errors()[0]
         place = "".join(f"/{part}" for part in first["loc"] if part != "[key]")
-        return FieldError("/traits" if holds_contact_data(place) else place, first["msg"])
+        return FieldError("/traits" if holds_contact_data(place) else place, in_words(first["msg"]))
     if row.computed_at > now + clock.TOLERANCE:  # no later value could ever replace it
         return FieldError("/computed_at", "must not lie more than five minutes ahead")
     texts = [("customer_id", row.customer_id), ("model", row.model)]

@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 from services.feedback.doors import Item, Parsed, Refusal
 from services.feedback.events import Registry
 from shared.contact_data import holds_contact_data
+from shared.contracts.base import in_words
 from shared.contracts.feedback import Event
 from shared.contracts.kinds import KindRule
 from shared.csv_rows import CsvRow, damage
@@ -214,7 +215,7 @@ def _complaints(error: ValidationError) -> list[ErrorDetails]:
 
 def _field_error(complaint: ErrorDetails) -> FieldError:
     pointer = "".join(f"/{_shown(str(part))}" for part in complaint["loc"])
-    detail = complaint["msg"].removeprefix("Value error, ")
+    detail = in_words(complaint["msg"])
     return FieldError(pointer.replace("\x00", "�")[:500], detail.replace("\x00", "�")[:500])
 
 
