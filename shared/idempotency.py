@@ -3,14 +3,14 @@
 import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import sqlalchemy as sa
 from fastapi import Depends, Header, Request
 from pydantic import BaseModel, StringConstraints
 
 from shared.contracts.base import read
-from shared.db import Db, waiting_for_others
+from shared.db import Db, Engine, read_only, waiting_for_others
 from shared.errors import Conflict
 
 M = TypeVar("M", bound=BaseModel)
@@ -33,7 +33,7 @@ CLAIM = sa.text("""
  returning key
 """)
 STORED = sa.text("""
-    select i.digest, i.answer
+    select i.digest, i.answer, i.created_at
       from idempotency_key as i
      where i.caller = :caller and i.route = :route and i.key = :key
 """)
@@ -65,19 +65,41 @@ class Repeatable:
         if self._key is None:
             return effect()
         now = datetime.now(UTC)
-        digest = hashlib.sha256(body.model_dump_json().encode()).digest()
-        place = {"caller": self._caller, "route": self._route, "key": self._key}
         db.execute(FORGET, {"before": now - KEPT_FOR, "caller": self._caller})
         with waiting_for_others(db):
-            claimed = db.execute(CLAIM, {**place, "digest": digest, "now": now}).one_or_none()
+            claimed = db.execute(CLAIM, {**self._place, "digest": _digest(body), "now": now}).one_or_none()
         if claimed is None:
-            stored = db.execute(STORED, place).one()
-            if stored.digest != digest:
-                raise Conflict("This Idempotency-Key came with another body before.")
-            return read(answer, stored.answer)
+            return _told(db.execute(STORED, self._place).one(), body, answer)
         made = effect()
-        db.execute(STORE, {**place, "answer": made.model_dump_json()})
+        db.execute(STORE, {**self._place, "answer": made.model_dump_json()})
         return made
+
+    def answered(self, engine: Engine, body: BaseModel, answer: type[M]) -> M | None:
+        """The answer to an earlier call, if one ended. For effects that ask peers first: nothing is held afterwards.
+
+        Raises `Conflict` when the key came with another body before.
+        """
+        if self._key is None:
+            return None
+        with read_only(engine) as db:
+            stored = db.execute(STORED, self._place).one_or_none()
+        if stored is None or stored.created_at < datetime.now(UTC) - KEPT_FOR:
+            return None
+        return _told(stored, body, answer)
+
+    @property
+    def _place(self) -> dict[str, str | None]:
+        return {"caller": self._caller, "route": self._route, "key": self._key}
+
+
+def _digest(body: BaseModel) -> bytes:
+    return hashlib.sha256(body.model_dump_json().encode()).digest()
+
+
+def _told(stored: sa.Row[Any], body: BaseModel, answer: type[M]) -> M:
+    if stored.digest != _digest(body):
+        raise Conflict("This Idempotency-Key came with another body before.")
+    return read(answer, stored.answer)
 
 
 def _repeatable(request: Request, idempotency_key: Annotated[IdempotencyKey | None, Header()] = None) -> Repeatable:

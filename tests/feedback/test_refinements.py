@@ -1,6 +1,7 @@
 """From an experiment to a better segment: found on one half, confirmed on the other, decided by a person."""
 
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,9 @@ import pytest
 import sqlalchemy as sa
 
 from services.feedback import refine
+from services.stack.postgres import free_port
+from shared.settings import Settings
+from tests.conftest import KEY, serving
 
 Work = Callable[[str], None]
 NDJSON = {"Content-Type": "application/x-ndjson"}
@@ -28,6 +32,32 @@ class World(NamedTuple):
     feedback: httpx.Client
     work: Work
     name: str
+
+
+def test_requests_that_wait_for_a_peer_keep_nobody_else_from_the_database(
+    settings: Settings, database: str, unique: str
+) -> None:
+    listening = socket.create_server(("127.0.0.1", 0))  # takes every call and answers none
+    given = {
+        "feedback_url": f"http://127.0.0.1:{free_port()}",
+        "experiments_url": f"http://127.0.0.1:{listening.getsockname()[1]}",
+        "database_pool": 2,
+    }
+    wanted = {"experiment": unique, "segment_id": unique, "metric": "orders"}
+
+    def ask(number: int) -> int:
+        return client.post("/v1/refinements", json=wanted, headers={"Idempotency-Key": str(number)}).status_code
+
+    with (
+        serving("feedback", settings.model_copy(update=given)) as url,
+        httpx.Client(base_url=url, headers={"Authorization": f"Bearer {KEY}"}, timeout=30) as client,
+        ThreadPoolExecutor() as pool,
+    ):
+        with listening:
+            asked = [pool.submit(ask, number) for number in range(6)]
+            time.sleep(1)
+            assert client.get("/v1/kinds", timeout=5).status_code == 200
+        assert {one.result() for one in asked} == {503}
 
 
 def done(answer: httpx.Response) -> Any:
@@ -330,10 +360,15 @@ def test_an_experiment_with_a_list_speaks_of_that_version_of_that_segment_alone(
     wanted = {"experiment": design["key"], "segment_id": world.name, "metric": metric}
     stranger = world.feedback.post("/v1/refinements", json=wanted | {"segment_id": other})
     assert (stranger.status_code, stranger.json()["errors"][0]["pointer"]) == (422, "/segment_id")
-    assert world.feedback.post("/v1/refinements", json=wanted).status_code == 202
+    key = {"Idempotency-Key": world.name}
+    first = world.feedback.post("/v1/refinements", json=wanted, headers=key)
+    assert first.status_code == 202
     done(world.audience.put(f"/v1/segments/{world.name}", json={"definition": definition}))
     passed = world.feedback.post("/v1/refinements", json=wanted)
     assert (passed.status_code, passed.json()["type"]) == (409, f"{PROBLEM}segment-version-passed")
+    assert done(world.feedback.post("/v1/refinements", json=wanted, headers=key))["id"] == first.json()["id"]
+    other_body = wanted | {"metric": "another"}
+    assert world.feedback.post("/v1/refinements", json=other_body, headers=key).status_code == 409
 
 
 def test_what_does_not_exist_is_refused_before_anything_is_searched(world: World) -> None:

@@ -9,7 +9,7 @@ from shared.auth import requires
 from shared.bodies import StrictRoute
 from shared.clients.audience import AudienceDep
 from shared.contracts.experiments import Experiment, NewExperiment, State
-from shared.db import ReadTx, Tx
+from shared.db import EngineOf, ReadTx, Tx
 from shared.idempotency import Once
 from shared.pages import Page, Paged
 
@@ -35,8 +35,11 @@ Reference = Annotated[str, Path(max_length=100, description="the experiment's ke
 
 
 @router.post("", status_code=201, dependencies=WRITES)
-def create_experiment(new: NewBody, db: Tx, once: Once, audience: AudienceDep) -> Experiment:
+def create_experiment(new: NewBody, db: Tx, engine: EngineOf, once: Once, audience: AudienceDep) -> Experiment:
     """Draft an experiment. Repeating the call with the same content changes nothing; other content is refused."""
+    answered = once.answered(engine, new, Experiment)
+    if answered is not None:
+        return answered
     design = actions.checked(audience, new)
     return once(db, new, effect=lambda: actions.create(db, design), answer=Experiment)
 

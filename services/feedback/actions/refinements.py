@@ -45,17 +45,25 @@ class Peers(NamedTuple):
     experiments: ExperimentsClient
 
 
-def request(db: Db, peers: Peers, new: NewRefinement) -> Job:
-    """Enqueue a search. Raises `NotFound`, `OtherVersion`, `Invalid` where metric or segment are of no use here."""
+def checked(peers: Peers, new: NewRefinement) -> NewRefinement:
+    """What is asked for, with the experiment's key, as the peers allow it.
+
+    Raises `NotFound`, `OtherVersion`, `Invalid` where metric or segment are of no use here.
+    """
     experiment = peers.experiments.experiment(new.experiment)
     check_population(peers.audience, experiment, peers.audience.segment(new.segment_id))
     measured = [metric.key for metric in experiment.measured]
     if new.metric not in measured:
         pointed = [FieldError("/metric", f"the experiment measures {', '.join(measured)}")]
         raise Invalid(f"Experiment {experiment.key} does not measure {new.metric}.", pointed)
+    return new.model_copy(update={"experiment": experiment.key})
+
+
+def request(db: Db, new: NewRefinement) -> Job:
+    """Enqueue a search for what was checked."""
     refinement_id = new_id()
     job = enqueue(db, JOB, {"refinement": str(refinement_id)})
-    queries.insert(db, refinement_id, new.model_copy(update={"experiment": experiment.key}), job.id, datetime.now(UTC))
+    queries.insert(db, refinement_id, new, job.id, datetime.now(UTC))
     return job
 
 

@@ -32,6 +32,7 @@ EXAMPLE = {"experiment": "spring-mail", "segment_id": "lapsing", "metric": "prof
 def request_refinement(
     new: Annotated[NewRefinement, Body(openapi_examples={"mail": {"value": EXAMPLE}})],
     db: Tx,
+    engine: EngineOf,
     once: Once,
     audience: AudienceDep,
     experiments: ExperimentsDep,
@@ -40,8 +41,11 @@ def request_refinement(
 
     The change is searched on half of the customers and confirmed on the others; "nothing" is the usual verdict.
     """
-    peers = Peers(audience, experiments)
-    return accepted(once(db, new, effect=lambda: actions.request(db, peers, new), answer=Job))
+    job = once.answered(engine, new, Job)
+    if job is None:
+        checked = actions.checked(Peers(audience, experiments), new)
+        job = once(db, new, effect=lambda: actions.request(db, checked), answer=Job)
+    return accepted(job)
 
 
 @router.get("")
