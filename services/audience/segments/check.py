@@ -40,7 +40,8 @@ def check(definition: Clause, catalogue: Catalogue, own: str | None = None) -> N
     `own` is the key of the segment it is for. Raises `Invalid` with one error for each clause that is wrong, at most
     100; their pointers are into a body that holds the definition as `definition`.
     """
-    found = _addresses(definition) or problems(definition, catalogue) or _of_references(definition, catalogue, own)
+    found = _addresses(definition) or problems(definition, catalogue) or _idle_zones(definition, catalogue)
+    found = found or _of_references(definition, catalogue, own)
     if found:
         pointed = [FieldError(f"/definition{one.pointer}", one.detail) for one in found[:100]]
         raise Invalid("The definition does not fit the catalogue.", pointed)
@@ -58,6 +59,19 @@ def _texts(value: Any, place: str) -> Iterator[tuple[str, str]]:
     elif isinstance(value, list | dict):
         for name, item in value.items() if isinstance(value, dict) else enumerate(value):
             yield from _texts(item, f"{place}/{name}")
+
+
+def _idle_zones(definition: Clause, catalogue: Catalogue) -> list[FieldError]:
+    """Where a zone is named that changes nothing, and was meant to. Of what is stored already that is no fault."""
+    return [
+        FieldError(
+            f"{path}/zone", "only calendar days, counted from now, have a zone: of a date, by an operator of time"
+        )
+        for path, clause in walk(definition)
+        if isinstance(clause, AttributeClause)
+        and "zone" in clause.model_fields_set
+        and not (clause.is_ in OF_TIME and catalogue.attributes.get(clause.attribute) is AttributeType.DATE)
+    ]
 
 
 def check_still(definition: Clause, catalogue: Catalogue) -> None:
