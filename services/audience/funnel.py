@@ -32,3 +32,13 @@ def steps(left: Left, limited: int, held_out: int) -> list[FunnelStep]:
         FunnelStep(step=step, count=count, removed=gone)
         for step, count, gone in zip(STEPS, counts, removed, strict=True)
     ]
+
+
+def in_words(steps: list[FunnelStep]) -> str:
+    """The funnel in a line, down to the step that left nobody.
+
+    >>> in_words(steps(Left(10, 9, 0, 0, 0, 0), limited=0, held_out=0))
+    '10 matched, 9 reachable, 0 permitted'
+    """
+    emptied = next((place for place, step in enumerate(steps, 1) if step.count == 0), len(steps))
+    return ", ".join(f"{step.count} {step.step}" for step in steps[:emptied])

@@ -64,6 +64,7 @@ def test_a_list_of_nobody_is_refused_and_its_name_stays_free(audience, crowd, lo
     answer = audience.post("/v1/target-lists", json=nobody)
     assert answer.status_code == 422
     assert answer.json()["errors"] == [{"pointer": "/segment_id", "detail": "0 left at the step: reachable"}]
+    assert answer.json()["detail"] == "Nobody is left for this list: 20 matched, 0 reachable."
     assert build(audience, crowd, unique)["count"] == 20
 
 

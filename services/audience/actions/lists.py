@@ -77,10 +77,11 @@ def build(db: Db, new: NewTargetList, settings: Settings) -> TargetList:
 def _stored(db: Db, claimed: Claim, steps: list[FunnelStep], frozen: Frozen, known_at: datetime) -> TargetList:
     if not frozen.limited:
         emptied = next(step.step for step in steps if step.count == 0)
-        raise EmptyList("Nobody is left for this list.", [FieldError("/segment_id", f"0 left at the step: {emptied}")])
+        told = f"Nobody is left for this list: {funnel.in_words(steps)}."
+        raise EmptyList(told, [FieldError("/segment_id", f"0 left at the step: {emptied}")])
     if frozen.held_out == frozen.limited:
         everybody = FieldError("/holdout_share", f"would hold out all {frozen.limited} members")
-        raise EmptyList("Nobody is left to be contacted.", [everybody])
+        raise EmptyList(f"Nobody is left to be contacted: {funnel.in_words(steps)}.", [everybody])
     personal = [name for name, one in attributes.catalogue(db).items() if one.personal]
     building.store(db, claimed.id, claimed.as_of, personal)
     queries.complete(db, claimed.id, steps, frozen.held_out, frozen.digest, known_at)
