@@ -98,6 +98,13 @@ def test_the_sending_list_comes_as_csv_too(experiments, sent):
     assert json.loads(rows[0]["payload"]) == {"template": "jackets"}
 
 
+def test_yes_and_no_are_written_in_csv_as_every_door_reads_them(experiments, sent):
+    key, _, _ = sent
+    answer = experiments.get(f"/v1/experiments/{key}/assignments", headers={"Accept": "text/csv"})
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert {row["contact"] for row in rows} == {row["control"] for row in rows} == {"true", "false"}
+
+
 def test_what_is_not_running_is_not_sent(experiments, sent):
     key, _, _ = sent
     experiments.post(f"/v1/experiments/{key}/pause")
