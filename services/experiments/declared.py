@@ -4,12 +4,16 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from shared.contracts.comparisons import OF_TEXT, ORDERING, PRESENCE, Comparison
-from shared.contracts.metrics import NewMetric
+from shared.contracts.kinds import MONEY as OF_MONEY
+from shared.contracts.kinds import WELL_KNOWN
+from shared.contracts.metrics import MONEY, NewMetric
 from shared.errors import FieldError
 
 Type = Literal["text", "number", "boolean", "time"]
 Kinds = Mapping[str, Mapping[str, Type]]  # types of the properties that each kind of event declares
 
+_WITHOUT_MONEY = WELL_KNOWN.keys() - OF_MONEY - {"converted"}
+"""Kinds whose value, if they have one, is a rating or a measurement. What an installation declares may be money."""
 _OF_EVERY_KIND: Mapping[str, Type] = {"category": "text"}
 _A = {"text": "text", "number": "a number", "boolean": "true or false", "time": "a time"}
 
@@ -32,6 +36,10 @@ def faults(new: NewMetric, kinds: Kinds) -> list[FieldError]:
     if unknown:
         return unknown
     names = [name for _, name in named if name]
+    if new.kind in MONEY and new.value is None:
+        moneyless = [(place, name) for place, name in named if name in _WITHOUT_MONEY]
+        if moneyless:
+            return [FieldError(place, f"the value of {name} is no money") for place, name in moneyless]
     found = [fault for name in names for fault in _conditions(name, new.where, kinds[name], "/where")]
     for place, each in places.items():
         found += _conditions(each.event, each.where, kinds[each.event], f"{place}/where")

@@ -237,6 +237,8 @@ def test_an_unknown_list_or_campaign_is_refused_at_the_field(audience, experimen
         ({"where": {"category": "jackets"}}, "/where/category"),
         ({"cuped_days": 30}, "/cuped_days"),
         ({"event": "ordre"}, "/event"),
+        ({"kind": "revenue", "event": "view"}, "/event"),
+        ({"kind": "revenue", "event": None, "events": [{"event": "order"}, {"event": "rated"}]}, "/events/1/event"),
         ({"event": None, "events": [{"event": "order"}, {"event": "ordre"}]}, "/events/1/event"),
         ({"where": {"color": {"is": "eq", "value": "red"}}}, "/where/color"),
         ({"where": {"category": {"is": "gt", "value": 3}}}, "/where/category/is"),
