@@ -249,22 +249,6 @@ def test_a_look_at_many_customers_is_a_job_and_asking_again_gives_the_look(
     assert [job["result"]] == experiments.get(f"/v1/experiments/{key}/looks").json() == [again.json()]
 
 
-def test_looks_count_what_had_happened_by_their_day_capped_and_net_of_what_was_given_back(
-    experiments, experiment, metric, target_list, split, respond, work, unique
-):
-    arms = spread(unique, 400)
-    events = [{"event": "order"}, {"event": "refund", "sign": -1}]
-    buying = metric("buying", window_days=3)
-    money = metric("money", kind="revenue", events=events, cap="15", window_days=3)
-    listed = target_list([(customer, "", False, {}) for customer in arms])
-    key = experiment(
-        target_list_id=str(listed), metrics={"primary": buying, "secondary": [money]}, method="group_sequential"
-    )["key"]
-    split(key, arms)
-    mail, nobody = ([customer for customer, arm in arms.items() if arm == one] for one in ("mail", "nobody"))
-    first, second = [*mail[:150], *nobody[:120]], [*mail[:110], *nobody[:105], mail[199]]
-    back = {"kind": "refund", "value": "10", "currency": "EUR"}
-    respond(
 def test_a_look_that_is_cancelled_while_it_counts_is_not_taken(
     experiments, experiment, split, respond, work, unique, monkeypatch
 ):
@@ -287,6 +271,22 @@ def test_a_look_that_is_cancelled_while_it_counts_is_not_taken(
     assert experiments.get(f"/v1/experiments/{key}/looks").json() == []
 
 
+def test_looks_count_what_had_happened_by_their_day_capped_and_net_of_what_was_given_back(
+    experiments, experiment, metric, target_list, split, respond, work, unique
+):
+    arms = spread(unique, 400)
+    events = [{"event": "order"}, {"event": "refund", "sign": -1}]
+    buying = metric("buying", window_days=3)
+    money = metric("money", kind="revenue", events=events, cap="15", window_days=3)
+    listed = target_list([(customer, "", False, {}) for customer in arms])
+    key = experiment(
+        target_list_id=str(listed), metrics={"primary": buying, "secondary": [money]}, method="group_sequential"
+    )["key"]
+    split(key, arms)
+    mail, nobody = ([customer for customer, arm in arms.items() if arm == one] for one in ("mail", "nobody"))
+    first, second = [*mail[:150], *nobody[:120]], [*mail[:110], *nobody[:105], mail[199]]
+    back = {"kind": "refund", "value": "10", "currency": "EUR"}
+    respond(
         *((customer, 0.5, {}) for customer in first),
         *((customer, 1, {}) for customer in second),
         *((customer, 2.5, back) for customer in first if customer not in second),
