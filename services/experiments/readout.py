@@ -24,7 +24,8 @@ from shared.contracts.results import (
     Sequential,
     Verdict,
 )
-from shared.stats import means, moments, multiplicity, small_sample
+from shared.stats import interval as stats
+from shared.stats import means, moments, multiplicity, ratio, small_sample
 
 FIXED_LABEL = "valid only at the planned end"
 
@@ -109,7 +110,9 @@ def _effect(experiment: Experiment, found: Figures, pair: tuple[Arm, Arm], words
     seen, dealt = words.seen.get((found.metric.key, arm.key)), words.dealt.get((found.metric.key, arm.key))
     strata = strata_of(found.arms[base.key], found.arms[arm.key], experiment.split)
     difference = means.difference(strata)
-    fixed = _fixed(experiment, difference, dealt, method="stratified" if len(strata) > 1 else "Welch")
+    method = "stratified" if len(strata) > 1 else "Welch"
+    at_the_end = dealt or means.fixed(difference, level=1 - experiment.alpha, method=method)
+    fixed = _fixed(at_the_end)
     sequential = _sequential(seen, words.decided.get((found.metric.key, arm.key)))
     shown = fixed if experiment.method is Method.FIXED else sequential
     return Effect(
@@ -120,7 +123,7 @@ def _effect(experiment: Experiment, found: Figures, pair: tuple[Arm, Arm], words
             low=shown.low if shown else None,
             high=shown.high if shown else None,
         ),
-        relative=_relative(experiment, difference, seen),
+        relative=_relative(experiment, difference, at_the_end, seen),
         standard_error=seen.effect.standard_error if seen else number(difference.standard_error),
         p_value=shown.p_value if shown else None,
         fixed=fixed,
@@ -136,9 +139,8 @@ def _effect(experiment: Experiment, found: Figures, pair: tuple[Arm, Arm], words
     )
 
 
-def _fixed(experiment: Experiment, difference: means.Difference, dealt: Redealt | None, *, method: str) -> FixedHorizon:
-    """Of money on a frozen list with `method: fixed` the test that re-deals it: Welch's errs with skewed money."""
-    found = dealt or means.fixed(difference, level=1 - experiment.alpha, method=method)
+def _fixed(found: Redealt | stats.Interval) -> FixedHorizon:
+    """Of money with `method: fixed` the test that re-deals it: Welch's errs with skewed money."""
     return FixedHorizon(
         low=number(found.low), high=number(found.high), p_value=number(found.p_value), label=FIXED_LABEL
     )
@@ -188,11 +190,14 @@ def _sequential(seen: Seen | None, decided: Kept | None) -> Sequential | None:
     )
 
 
-def _relative(experiment: Experiment, difference: means.Difference, seen: Seen | None) -> Relative:
+def _relative(
+    experiment: Experiment, difference: means.Difference, at_the_end: Redealt | stats.Interval, seen: Seen | None
+) -> Relative:
+    """Of the same test as the absolute interval that is shown, so that the two never contradict each other."""
+    found = ratio.relative(difference, ratio.behind(difference, at_the_end.low, at_the_end.high))
     if experiment.method is Method.FIXED:
-        return relative(means.relative(difference, level=1 - experiment.alpha))
+        return relative(found)
     if seen is None:
-        found = means.relative(difference)
         return Relative(estimate=number(found.estimate), low=None, high=None, method=None, reason="no look yet")
     return seen.effect.relative
 

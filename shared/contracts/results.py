@@ -78,7 +78,9 @@ class Interval(Message):
 
 
 class Relative(Interval):
-    """Treatment mean / control mean − 1. `method`: delta, log-ratio or Fieller; null with a `reason` otherwise."""
+    """Treatment mean / control mean − 1, by the test behind `absolute`: the two never disagree about zero. `method`:
+    Fieller (in looks of earlier releases also the delta method); null with a `reason` otherwise.
+    """
 
     method: str | None
     reason: str | None

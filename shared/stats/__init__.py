@@ -7,7 +7,8 @@ module                 what it answers
 =====================  =============================================================================
 `interval`             `Interval`: estimate, low, high, p, standard error, method, reason
 `moments`              `Moments` of one arm; zeros of untouched customers merged; groups pooled
-`means`                difference and ratio of two arms, plain (Welch) or stratified
+`means`                difference of two arms, plain (Welch) or stratified
+`ratio`                relative effect: the ratios that the test of the difference does not reject
 `skew_correction`      Hall's transformation, for bounds far out in the tail
 `sequential`           confidence sequence in intrinsic time, for open enrolment
 `group_sequential`     alpha spending and its bounds when increments are independent
@@ -37,11 +38,13 @@ Signatures::
 
     means.Stratum(control, treatment)                           # Moments of both arms
     means.Difference(estimate, standard_error, skewness, degrees, control: Mean, treatment: Mean)
-    means.Mean(estimate, standard_error)
+    means.Mean(estimate, standard_error, third=nan)             # third cumulant of the estimate
     means.difference(strata) -> Difference                      # one stratum: Welch's; several: weighted by size
     means.standard_error(variance, control_size, treatment_size) -> float        # planned
     means.fixed(difference, level=, method=) -> Interval        # fixed horizon
-    means.relative(difference, critical) -> Interval            # treatment / control - 1; critical 1.96 or a bound
+
+    ratio.relative(difference, quantiles) -> Interval           # treatment / control - 1
+    ratio.behind(difference, low, high) -> Quantiles            # of an interval; Quantiles: skewness -> (low, high)
 
     sequential.planned_ratio(alpha) -> float
     sequential.mixture_variance(planned_standard_error, alpha) -> float          # tau squared, frozen at start
@@ -50,6 +53,7 @@ Signatures::
     sequential.around(difference, bound) -> tuple[float, float]                  # skewness taken out
 
     skew_correction.corrected(statistic, skewness) -> float / uncorrected(value, skewness) -> float
+    skew_correction.limits(bound, skewness) -> tuple[float, float]
 
     group_sequential.Spending: QUADRATIC "quadratic", OBRIEN_FLEMING "obrien_fleming", POCOCK "pocock"
     group_sequential.spent(spending, fraction, alpha) -> float

@@ -5,18 +5,19 @@ the figures of that moment and a few numbers kept of the looks before; late data
 """
 
 from collections.abc import Sequence
+from functools import partial
 from math import ceil, copysign, inf, isfinite, nan
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from shared.stats import correlated_looks, group_sequential, means, randomisation, sequential, small_sample
+from shared.stats import correlated_looks, group_sequential, means, randomisation, ratio, sequential, small_sample
 from shared.stats.designs import Array, Design, Evidence, Look, PastLook, Plan, Redealt
 from shared.stats.interval import Interval, unknown
 from shared.stats.moments import Moments, merged
 from shared.stats.randomisation import Draw
-from shared.stats.skew_correction import corrected
+from shared.stats.skew_correction import corrected, limits
 from shared.stats.small_sample import Kind
 from shared.stats.smallest_alpha import smallest_alpha
 
@@ -26,6 +27,7 @@ MOST_BEFORE_THE_END = 0.95  # however much there is: the last look keeps somethi
 EXCEEDANCES = 20  # re-deals expected beyond the bound
 MOST_DRAWS = 50_000
 STOP_AFTER = 10
+REDEALT = "randomisation test"
 
 
 class _Figures(NamedTuple):
@@ -39,13 +41,17 @@ class _Figures(NamedTuple):
 
 
 class _Test(NamedTuple):
-    """The statistic on the normal scale, and the interval that goes with the bound."""
+    """The statistic on the normal scale, and the intervals that go with the bound."""
 
     statistic: float
     low: float
     high: float
     method: str
     redealt: Redealt | None = None
+
+    def quantiles(self, found: means.Difference, bound: float) -> ratio.Quantiles:
+        """What the statistic is held against; of the corrected one it depends on the skewness of what is tested."""
+        return ratio.behind(found, self.low, self.high) if self.method == REDEALT else partial(limits, bound)
 
 
 def decide(plan: Plan, past: Sequence[PastLook], evidence: Evidence, *, quick: bool = False) -> Look:
@@ -110,7 +116,7 @@ def _look(plan: Plan, evidence: Evidence, figures: _Figures, test: _Test, here: 
         statistic=here.statistic,
         p_value=here.p_value,
         interval=Interval(found.estimate, test.low, test.high, here.p_value, found.standard_error, test.method, reason),
-        relative=unknown(reason, "relative") if reason else means.relative(found, critical=here.bound),
+        relative=unknown(reason, "relative") if reason else ratio.relative(found, test.quantiles(found, here.bound)),
         crossed=isfinite(here.bound) and abs(here.statistic) >= here.bound,
         decided=decided,
         final=evidence.final,
@@ -181,10 +187,10 @@ def _redealt(draw: Draw, seed: int, bound: float, quick: bool) -> _Test:
     draws = max(randomisation.FEWEST_DRAWS, ceil(min(MOST_DRAWS, EXCEEDANCES / max(nominal, 1e-12))))
     found = randomisation.compare(draw, seed=seed, draws=draws, level=nominal, stop_after=STOP_AFTER if quick else None)
     if not isfinite(found.p_value):
-        return _Test(0.0, -inf, inf, "randomisation test")
+        return _Test(0.0, -inf, inf, REDEALT)
     size = float(-ndtri(min(1.0, found.p_value) / 2))
     statistic, redealt = copysign(size, found.p_lower - found.p_upper), Redealt(found.p_value, found.draws)
-    return _Test(statistic, found.low, found.high, "randomisation test", redealt)
+    return _Test(statistic, found.low, found.high, REDEALT, redealt)
 
 
 def _p_value(

@@ -1,16 +1,13 @@
-"""Difference and ratio of two arms' means, plain or by stratum."""
+"""Difference of two arms' means, plain or by stratum."""
 
 from collections.abc import Sequence
 from math import isfinite, nan, sqrt
 from typing import NamedTuple
 
-from scipy.special import ndtri, stdtr, stdtrit
+from scipy.special import stdtr, stdtrit
 
 from shared.stats.interval import Interval, unknown
 from shared.stats.moments import Moments, merged
-
-DELTA_METHOD_FROM = 10.0  # control mean over its standard error
-RATIO_FROM = 3.0
 
 
 class Stratum(NamedTuple):
@@ -21,10 +18,11 @@ class Stratum(NamedTuple):
 
 
 class Mean(NamedTuple):
-    """Mean of one arm over the strata, weighted by the strata's sizes."""
+    """Mean of one arm over the strata, weighted by the strata's sizes; `third` is the third cumulant of that."""
 
     estimate: float
     standard_error: float
+    third: float = nan
 
 
 class Difference(NamedTuple):
@@ -79,13 +77,12 @@ def difference(strata: Sequence[Stratum]) -> Difference:
     control = [_part(weight, stratum.control) for weight, stratum in zip(weights, usable, strict=True)]
     treatment = [_part(weight, stratum.treatment) for weight, stratum in zip(weights, usable, strict=True)]
     variance = sum(part.variance for part in control + treatment)
-    third = sum(part.third for part in treatment) - sum(part.third for part in control)
     spread = sum(part.variance**2 / part.degrees for part in control + treatment)
     c, t = _mean(control), _mean(treatment)
     return Difference(
         t.estimate - c.estimate,
         sqrt(variance),
-        third / variance**1.5 if variance > 0 else nan,
+        (t.third - c.third) / variance**1.5 if variance > 0 else nan,
         variance**2 / spread if spread > 0 else nan,
         c,
         t,
@@ -128,57 +125,6 @@ def fixed(found: Difference, *, level: float, method: str) -> Interval:
     return Interval(found.estimate, found.estimate - half, found.estimate + half, p_value, found.standard_error, method)
 
 
-def relative(found: Difference, *, critical: float | None = None, level: float = 0.95) -> Interval:
-    """Treatment over control, minus one: 0.05 is five per cent more.
-
-    Parameters
-    ----------
-    found
-        The difference, which carries both means.
-    critical
-        Standard errors to either side: the bound of a look. Default: the normal quantile of `level`.
-
-    Returns
-    -------
-    Interval
-        Delta method where the control's mean is at least ten of its standard errors, Fieller's set between three and
-        ten, nan with the reason below three, or where Fieller's set has no end. The p-value is nan: "no effect" is
-        tested on the difference.
-
-    Source
-    ------
-    Var = s_t^2 / (n_t m_c^2) + m_t^2 s_c^2 / (n_c m_c^4); Fieller (1954), JRSS B 16:175-185.
-
-    >>> found = relative(Difference(0.5, 0.05, 0.0, 99.0, Mean(5.0, 0.04), Mean(5.5, 0.03)))
-    >>> found.method, round(found.estimate, 4), round(found.low, 4), round(found.high, 4)
-    ('delta method', 0.1, 0.0791, 0.1209)
-    """
-    width = float(ndtri(0.5 + level / 2)) if critical is None else critical
-    control, treatment = found.control, found.treatment
-    if not isfinite(found.estimate) or not control.estimate > 0:
-        return unknown("the control's mean is not above zero", "relative")
-    precision = control.estimate / control.standard_error if control.standard_error > 0 else float("inf")
-    if precision < RATIO_FROM:
-        return unknown("the control's mean is less than three of its standard errors from zero", "relative")
-    ratio = treatment.estimate / control.estimate
-    error = sqrt(treatment.standard_error**2 + (ratio * control.standard_error) ** 2) / control.estimate
-    if precision >= DELTA_METHOD_FROM:
-        return Interval(ratio - 1, ratio - 1 - width * error, ratio - 1 + width * error, nan, error, "delta method")
-    if precision <= width:
-        return unknown("Fieller's set is unbounded: the control's mean is too uncertain", "Fieller", ratio - 1)
-    low, high = _fieller(control, treatment, width)
-    return Interval(ratio - 1, low - 1, high - 1, nan, error, "Fieller")
-
-
-def _fieller(control: Mean, treatment: Mean, width: float) -> tuple[float, float]:
-    """Ratios rho with (m_t - rho m_c)^2 <= width^2 (v_t + rho^2 v_c)."""
-    a = control.estimate**2 - (width * control.standard_error) ** 2
-    b = control.estimate * treatment.estimate
-    c = treatment.estimate**2 - (width * treatment.standard_error) ** 2
-    root = sqrt(max(0.0, b * b - a * c))
-    return (b - root) / a, (b + root) / a
-
-
 def _pooled(strata: Sequence[Stratum]) -> list[Stratum]:
     """Strata in which each arm has at least two customers, without losing anybody."""
     large = [stratum for stratum in strata if min(stratum.control.n, stratum.treatment.n) > 1]
@@ -202,4 +148,5 @@ def _part(weight: float, arm: Moments) -> _Part:
 
 
 def _mean(parts: Sequence[_Part]) -> Mean:
-    return Mean(sum(part.mean for part in parts), sqrt(sum(part.variance for part in parts)))
+    variance = sum(part.variance for part in parts)
+    return Mean(sum(part.mean for part in parts), sqrt(variance), sum(part.third for part in parts))

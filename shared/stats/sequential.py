@@ -9,7 +9,7 @@ Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas (2024), Annals of Statistics 52:26
 from math import exp, inf, isfinite, log, sqrt
 
 from shared.stats.means import Difference
-from shared.stats.skew_correction import uncorrected
+from shared.stats.skew_correction import limits
 
 METHOD = "confidence sequence"
 
@@ -79,11 +79,8 @@ def around(found: Difference, bound: float) -> tuple[float, float]:
     >>> round(low, 4), round(high, 4)
     (0.0096, 0.0704)
     """
-    error = found.standard_error
-    return (
-        found.estimate - error * uncorrected(bound, found.skewness),
-        found.estimate - error * uncorrected(-bound, found.skewness),
-    )
+    low, high = limits(bound, found.skewness)
+    return found.estimate - found.standard_error * high, found.estimate - found.standard_error * low
 
 
 def _check(alpha: float) -> None:

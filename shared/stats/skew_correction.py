@@ -50,3 +50,12 @@ def uncorrected(value: float, skewness: float) -> float:
     if isinf(value):
         return inf if value > 0 else -inf
     return 3 / skewness * (cbrt(1 + skewness * (value - skewness / 6)) - 1)
+
+
+def limits(bound: float, skewness: float) -> tuple[float, float]:
+    """Between which values a studentised statistic does not reach a bound once it is corrected.
+
+    >>> [round(limit, 2) for limit in limits(1.96, 0.2)]
+    [-2.34, 1.72]
+    """
+    return uncorrected(-bound, skewness), uncorrected(bound, skewness)

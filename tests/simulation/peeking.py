@@ -117,7 +117,12 @@ def _followed(plan: Callable[[Evidence], Plan], looked: Iterator[Evidence]) -> O
 
 
 def one_blast(rng: np.random.Generator, campaign: Campaign) -> Outcome:
-    """Everyone at once, looked at for each day of the window, when 99 % of that day's responses have arrived.
+    """Everyone at once, looked at for each day of the window."""
+    return _followed(lambda _: Plan(Design.ONE_BLAST, ALPHA), blast(rng, campaign, range(1, WINDOW + 1)))
+
+
+def blast(rng: np.random.Generator, campaign: Campaign, days: Sequence[int]) -> Iterator[Evidence]:
+    """Everyone at once, looked at for some days of the window, each when 99 % of its responses have arrived.
 
     As in the product, the correlation is that of the values as recounted at the latest look.
     """
@@ -125,21 +130,18 @@ def one_blast(rng: np.random.Generator, campaign: Campaign) -> Outcome:
     seen = responders(rng, campaign, sizes, campaign.rate * APPETITE)
     done = events(rng, campaign, seen.count, WINDOW)
 
-    def looked() -> Iterator[Evidence]:
-        for day in range(1, WINDOW + 1):
-            arrived = done.arrived <= day + USUAL_LAG
-            known = np.stack([_by_day(done, seen, arrived, earlier) for earlier in range(1, day + 1)])
-            yield _evidence(
-                campaign,
-                seen,
-                known[-1],
-                fraction=day / WINDOW,
-                final=day == WINDOW,
-                correlation=_correlation(seen, known, pooled=not campaign.exact),
-                seed=int(rng.integers(2**32)),
-            )
-
-    return _followed(lambda _: Plan(Design.ONE_BLAST, ALPHA), looked())
+    for number, day in enumerate(days, start=1):
+        arrived = done.arrived <= day + USUAL_LAG
+        known = np.stack([_by_day(done, seen, arrived, each) for each in days[:number]])
+        yield _evidence(
+            campaign,
+            seen,
+            known[-1],
+            fraction=day / WINDOW,
+            final=day == WINDOW,
+            correlation=_correlation(seen, known, pooled=not campaign.exact),
+            seed=int(rng.integers(2**32)),
+        )
 
 
 def _by_day(done: Events, seen: Responders, arrived: Truths, day: int) -> Array:

@@ -23,7 +23,9 @@ ARRIVAL = 0.5  # days from response to arrival, exponential
 
 
 class Campaign(NamedTuple):
-    """The shape of an experiment. `lift` is the share of responders who respond only in the treatment arm."""
+    """The shape of an experiment. `lift` is the share of responders who respond only in the treatment arm, `loss` of
+    those who respond only in the control.
+    """
 
     customers: int
     rate: float
@@ -31,6 +33,7 @@ class Campaign(NamedTuple):
     exact: bool
     money: bool
     lift: float = 0.0
+    loss: float = 0.0
 
 
 class Responders(NamedTuple):
@@ -70,7 +73,7 @@ def responders(rng: np.random.Generator, campaign: Campaign, sizes: Whole, rates
     stratum = np.repeat(np.arange(sizes.size), responding)
     place = np.arange(stratum.size) - np.repeat(np.cumsum(responding) - responding, responding)
     control = place < control_responding[stratum]
-    stays = ~control | (rng.random(control.size) >= campaign.lift)
+    stays = rng.random(control.size) >= np.where(control, campaign.lift, campaign.loss)
     return Responders(np.stack([control_sizes, sizes - control_sizes], axis=1), stratum[stays], control[stays])
 
 

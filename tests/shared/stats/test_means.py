@@ -1,4 +1,4 @@
-"""Differences and ratios of means, against SciPy, statsmodels, arithmetic by hand and simulation."""
+"""Differences of means, against SciPy, statsmodels, arithmetic by hand and simulation."""
 
 import math
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from shared.stats.interval import Interval
-from shared.stats.means import Difference, Mean, Stratum, difference, fixed, relative, standard_error
+from shared.stats.means import Stratum, difference, fixed, standard_error
 from shared.stats.moments import Moments, of_successes, of_values
 
 arms = st.lists(st.floats(-1000, 1000).map(lambda x: round(x, 2)), min_size=3, max_size=30).filter(
@@ -120,49 +120,3 @@ def test_without_two_customers_or_any_spread_there_is_a_reason_and_no_interval(c
 def test_a_plan_without_customers_or_variance_is_refused(variance, sizes):
     with pytest.raises(ValueError, match="variance"):
         standard_error(variance, *sizes)
-
-
-def ratio(control: Mean, treatment: Mean, **further):
-    """The relative effect of two means."""
-    return relative(Difference(treatment.estimate - control.estimate, 1.0, 0.0, 99.0, control, treatment), **further)
-
-
-def test_relative_effect_by_the_delta_method_by_hand():
-    found = ratio(Mean(10.0, 0.5), Mean(12.0, 0.6), critical=2.0)
-    error = math.sqrt(0.6**2 / 10**2 + 12**2 * 0.5**2 / 10**4)
-    assert found.method == "delta method"
-    assert (found.low, found.high) == pytest.approx((0.2 - 2 * error, 0.2 + 2 * error))
-
-
-def test_fiellers_interval_holds_exactly_the_ratios_that_are_not_rejected():
-    control, treatment = Mean(5.0, 1.0), Mean(7.0, 1.2)
-    found = ratio(control, treatment, critical=1.96)
-    assert found.method == "Fieller"
-    for edge in (found.low, found.high):
-        gap = treatment.estimate - (1 + edge) * control.estimate
-        assert abs(gap) / math.hypot(1.2, (1 + edge) * 1.0) == pytest.approx(1.96)
-
-
-def test_fiellers_interval_covers_as_often_as_it_says():
-    rng = np.random.default_rng(11)
-    covered = [
-        (found := ratio(Mean(rng.normal(6, 1), 1.0), Mean(rng.normal(9, 1), 1.0), critical=1.96)).low
-        <= 0.5
-        <= found.high
-        for _ in range(2000)
-    ]
-    assert np.mean(covered) == pytest.approx(0.95, abs=0.015)
-
-
-@pytest.mark.parametrize(
-    ("control", "critical", "words"),
-    [
-        (Mean(2.9, 1.0), 1.96, "less than three"),
-        (Mean(-5.0, 1.0), 1.96, "not above zero"),
-        (Mean(4.0, 1.0), 4.5, "unbounded"),
-    ],
-)
-def test_no_relative_effect_on_a_control_that_may_be_zero(control, critical, words):
-    found = ratio(control, Mean(7.0, 1.0), critical=critical)
-    assert math.isnan(found.low)
-    assert words in found.reason
