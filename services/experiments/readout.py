@@ -26,7 +26,9 @@ from shared.contracts.results import (
 )
 from shared.stats import interval as stats
 from shared.stats import means, moments, multiplicity, ratio, small_sample
+from shared.stats.moments import Moments
 
+VISIBLE = 0.01  # standard errors
 FIXED_LABEL = "valid only at the planned end"
 
 
@@ -133,6 +135,7 @@ def _effect(experiment: Experiment, found: Figures, pair: tuple[Arm, Arm], words
         notes=[
             *not_borne_out(sequential),
             *_notes(experiment, found, (found.arms[base.key], found.arms[arm.key]), seen),
+            *_weighed(difference, (found.of(base.key), found.of(arm.key))),
             *_waiting(found, words),
         ],
         verdict=Verdict.NOT_SHOWN,
@@ -217,6 +220,16 @@ def _notes(experiment: Experiment, found: Figures, arms: tuple[ByStratum, ByStra
     if metric.cap is not None:
         said.append(f"values are capped at {metric.cap}; totals are not")
     return list(dict.fromkeys(note for note in said if note))
+
+
+def _weighed(difference: means.Difference, arms: tuple[Moments, Moments]) -> list[str]:
+    """Why the estimate is not the difference of the means beside it, where strata make that more than rounding."""
+    control, treatment = arms
+    apart = abs(difference.estimate - (treatment.mean - control.mean))
+    if not apart > VISIBLE * difference.standard_error > 0:  # nor while there is nothing to compare
+        return []
+    weighed = f"{difference.treatment.estimate:.4g} and {difference.control.estimate:.4g}"
+    return [f"strata weigh the same in both arms: so weighed the means are {weighed}, not those of all customers"]
 
 
 def _waiting(found: Figures, words: Words) -> list[str]:

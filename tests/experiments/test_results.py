@@ -269,3 +269,34 @@ def test_what_usually_arrives_within_a_day_is_no_reason_to_warn(
     found = experiments.get(f"/v1/experiments/{key}/results").json()
     assert found["counted"]["waits_for"]["hours"] == 29
     assert "late_arrivals" not in {each["check"] for each in found["health"]}
+
+
+def test_an_estimate_that_weighs_strata_is_told_beside_the_means_of_all_customers(
+    audience, experiments, experiment, target_list, metric, respond, work, unique
+):
+    strata = {"new": (7, 5), "old": (20, 4)}  # customers, responders: the arms share seven as four and three
+    members = [(f"{unique}-{name}-{n}", name, False, {}) for name, (size, _) in strata.items() for n in range(size)]
+    given = {"target_list_id": str(target_list(members)), "split": "exact", "method": "fixed"}
+    key = experiment(metrics={"primary": metric("orders")}, **given)["key"]
+    place = f"/v1/experiments/{key}/assignments"
+    assert experiments.post(place, json={"t0": T0.isoformat()}).json()["assigned"] == 27
+    lines = experiments.get(place, headers={"Accept": "text/csv"}).text.splitlines()[1:]
+    arms = dict(line.split(",")[:2] for line in lines)
+    responders = {f"{unique}-{name}-{n}" for name, (_, many) in strata.items() for n in range(many)}
+    respond(*((customer, 1, {}) for customer in responders))
+    work("experiments")
+    (measured,) = experiments.get(f"/v1/experiments/{key}/results").json()["metrics"]
+    (effect,) = measured["effects"]
+
+    def share(arm: str, name: str) -> float:
+        own = [customer for customer, stratum, _, _ in members if stratum == name and arms[customer] == arm]
+        return sum(customer in responders for customer in own) / len(own)
+
+    weighed = {
+        arm: sum(size * share(arm, name) / 27 for name, (size, _) in strata.items()) for arm in ("mail", "nobody")
+    }
+    assert effect["absolute"]["estimate"] == pytest.approx(weighed["mail"] - weighed["nobody"])
+    by_arm = {arm["arm"]: arm["mean"] for arm in measured["arms"]}
+    assert effect["absolute"]["estimate"] != pytest.approx(by_arm["mail"] - by_arm["nobody"], rel=0.01)
+    said = f"so weighed the means are {weighed['mail']:.4g} and {weighed['nobody']:.4g}, not those of all customers"
+    assert any(note.endswith(said) for note in effect["notes"]), effect["notes"]
