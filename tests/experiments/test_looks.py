@@ -174,15 +174,24 @@ def test_a_fixed_horizon_waits_for_everybody_assigned_not_for_its_first_mature_c
     assert experiments.get(f"/v1/experiments/{key}/decision").json()["verdict"] == "keep_running"
 
 
-def test_a_fixed_horizon_tests_money_on_a_frozen_list_by_replaying_the_draw(
-    experiments, experiment, metric, split, respond, work, unique
+@pytest.mark.parametrize("online", [False, True], ids=["list", "online"])
+def test_a_fixed_horizon_tests_money_by_replaying_the_draw(
+    experiments, experiment, metric, split, respond, work, owner_engine, unique, online
 ):
     revenue = metric("revenue", kind="revenue", currency="EUR")
-    key = experiment(metrics={"primary": revenue}, method="fixed")["key"]
-    arms = spread(unique, 1000)
-    split(key, arms)
-    amounts = np.random.default_rng(2).lognormal(2, 2, 1000).round(2)
-    chosen = buyers(arms, {"nobody": 0.25, "mail": 0.5})
+    found = experiment(metrics={"primary": revenue}, method="fixed")
+    key, arms = found["key"], spread(unique, 200 if online else 1000)
+    if online:
+        arms = {customer: assigned(experiments, key, customer) for customer in arms}
+        experiments.post(f"/v1/experiments/{key}/stop")
+        with owner_engine.begin() as connection:
+            connection.exec_driver_sql(
+                "update experiments.assignment set t0 = %s where experiment_id = %s", (T0, found["id"])
+            )
+    else:
+        split(key, arms)
+    amounts = np.random.default_rng(2).lognormal(2, 1, 1000).round(2)
+    chosen = buyers(arms, {"nobody": 0.4, "mail": 0.7})
     respond(*((customer, 1, {"value": f"{amounts[n]}"}) for n, customer in enumerate(chosen)))
     work("experiments")
     (result,) = experiments.get(f"/v1/experiments/{key}/results").json()["metrics"]
@@ -191,7 +200,14 @@ def test_a_fixed_horizon_tests_money_on_a_frozen_list_by_replaying_the_draw(
     assert effect["p_value"] == effect["fixed"]["p_value"] == effect["randomisation"]["p_value"]
     assert effect["p_value"] * (draws + 1) / 2 == pytest.approx(round(effect["p_value"] * (draws + 1) / 2))
     assert effect["absolute"]["low"] == effect["fixed"]["low"]
+    assert (effect["absolute"]["low"] > 0) == (effect["relative"]["low"] > 0)
     assert result["ended"]
+
+
+def assigned(experiments, key: str, customer: str) -> str:
+    """The arm an online customer gets."""
+    answer = experiments.post("/v1/assign", json={"customer_id": customer, "experiments": [key]})
+    return answer.json()["assignments"][0]["arm"]
 
 
 def test_a_control_whose_customers_are_all_alike_is_compared(

@@ -204,11 +204,14 @@ def _words(
 def _dealt(
     db: Db, experiment: Experiment, ended: Sequence[Figures], counting: Counting
 ) -> dict[past.Key, looking.Redealt]:
-    """Of a fixed horizon at its end: money on a frozen list, tested by replaying the draw, once for the same values."""
+    """Of a fixed horizon at its end: money, tested by replaying the draw, once for the same values.
+
+    Online, too: nobody joins any more, and with weights that never changed all ways to reach these sizes are as likely.
+    """
     dealt = dict[past.Key, looking.Redealt]()
     for each in ended:
         metric = each.metric
-        if metric.kind not in MONEY or not frozen_population(experiment):
+        if metric.kind not in MONEY:
             continue
         values = moments.values(db, experiment.id, metric.id, each.days, counting.recounted)
         seen = _digest(values)
