@@ -12,6 +12,7 @@ from services.experiments.queries import assignments, experiments, looks
 from services.experiments.queries import external as queries
 from shared.bodies import chunked
 from shared.contracts.assignments import AssignmentsRun, ExternalAssignment, RefusedRow
+from shared.contracts.base import in_words
 from shared.contracts.experiments import Experiment, Population, State
 from shared.contracts.results import Design
 from shared.db import Db, be_patient, new_id
@@ -39,7 +40,7 @@ def read(line: int, raw: bytes | dict[str, str]) -> Row:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         pointer = "".join(f"/{part}" for part in first["loc"])
-        return line, RefusedRow(line=line, pointer=pointer, detail=first["msg"].removeprefix("Value error, "))
+        return line, RefusedRow(line=line, pointer=pointer, detail=in_words(first["msg"]))
 
 
 def load(begin: Begin, reference: str, rows: Iterable[Row]) -> AssignmentsRun:
@@ -60,8 +61,8 @@ def load(begin: Begin, reference: str, rows: Iterable[Row]) -> AssignmentsRun:
             queries.stage(db, load_id, good, datetime.now(UTC))
     with begin() as db:
         experiment = experiments.experiment(db, reference, lock=True)
-        _may_load(experiment)
         be_patient(db)
+        _may_load(experiment)
         found, judged = _take(db, experiment, load_id)
         queries.forget(db, load_id, datetime.now(UTC) - FORGOTTEN_AFTER)
     shown = sorted(rejects + judged.rejects, key=lambda row: row.line)[:SHOWN]
