@@ -8,13 +8,15 @@ import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 from fastapi import Depends, Request
 from fastapi.security import HTTPBasic, HTTPBearer
+from fastapi.security.http import HTTPBase
 from pydantic import TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import HTTPConnection
 
 from shared.contracts.base import Instant, Message, Name, in_words
 from shared.db import Db, new_id, read_only
@@ -26,6 +28,8 @@ SCOPES = (
     "audience:read", "audience:write", "experiments:read", "experiments:write",
     "feedback:read", "feedback:write", "admin",
 )  # fmt: skip
+
+Basic = Literal["password", "user name"]
 
 FRESH_FOR = 5.0  # seconds after which a known key is looked up again; a revoked key lives no longer than this
 
@@ -189,21 +193,36 @@ _bearer = HTTPBearer(auto_error=False, description="An API key: `Authorization: 
 _basic = HTTPBasic(auto_error=False, description="Any name, the API key as password")
 
 
-def _presented(request: Request, basic: bool) -> str:
+class WriteKey(HTTPBase):
+    """Documents that the key may be the user name; it is read like any other."""
+
+    async def __call__(self, request: HTTPConnection) -> None:
+        return None
+
+
+_write_key = WriteKey(scheme="basic", description="The API key as user name; the password does not matter")
+
+
+def _presented(request: Request, basic: Basic | None) -> str:
     kind, _, value = request.headers.get("authorization", "").partition(" ")
     value = value.strip()
     if kind.lower() == "bearer" and value:
         return value
     if basic and kind.lower() == "basic":
         try:
-            return base64.b64decode(value, validate=True).decode().partition(":")[2]
+            name, _, password = base64.b64decode(value, validate=True).decode().partition(":")
+            return name if basic == "user name" else password
         except (binascii.Error, UnicodeDecodeError) as error:
             raise Unauthorised("The Basic credentials cannot be read.") from error
     raise Unauthorised("An API key is needed: Authorization: Bearer <key>.")
 
 
-def requires(scope: str, *, basic: bool = False) -> Any:
-    """A dependency that lets callers with `scope` pass; with `basic`, browsers may send the key as a password."""
+def requires(scope: str, *, basic: Basic | None = None) -> Any:
+    """A dependency that lets callers with `scope` pass.
+
+    `basic` says where the key may stand in HTTP Basic, too: as the password, which browsers ask people for, or as the
+    user name, which is how the libraries that send events give their write key.
+    """
 
     async def check(request: Request) -> Caller:
         keys, engine = request.app.state.keys, request.app.state.engine
@@ -212,18 +231,27 @@ def requires(scope: str, *, basic: bool = False) -> Any:
             # Nearly every call comes with a key that is remembered: a thread for it would cost more than the check.
             caller: Caller = keys.remembered(key) or await run_in_threadpool(keys.caller, key, engine)
         except Unauthorised as error:
-            raise (BasicWanted(error.detail) if basic else error) from error
+            raise (BasicWanted(error.detail) if basic == "password" else error) from error
         if not caller.may(scope):
             raise Forbidden(f"This key lacks the scope {scope}.")
         request.state.caller = caller
         return caller
 
-    if basic:
+    if basic == "password":
 
         async def page(request: Request, _documented: Any = Depends(_basic), _too: Any = Depends(_bearer)) -> Caller:
             return await check(request)
 
         return Depends(page)
+
+    if basic == "user name":
+
+        async def door(
+            request: Request, _documented: Any = Depends(_bearer), _too: Any = Depends(_write_key)
+        ) -> Caller:
+            return await check(request)
+
+        return Depends(door)
 
     async def call(request: Request, _documented: Any = Depends(_bearer)) -> Caller:
         return await check(request)

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from services.feedback.actions.intake import DIFFERENT_REASONS, OTHER, Source, Tally
 from services.feedback.doors import Refusal
+from tests.conftest import KEY
 from tests.feedback.conftest import Make
 
 
@@ -155,6 +156,18 @@ def test_bad_items_are_refused_with_the_field_and_kept(feedback: httpx.Client, e
     newest = feedback.get("/v1/rejects", params={"limit": 2}).json()["items"]
     assert [(reject["door"], reject["pointer"]) for reject in newest] == [("list", pointer), ("one", pointer)]
     assert kept(feedback, event()["customer_id"]) == []
+
+
+@pytest.mark.parametrize(("name", "password", "status"), [(KEY, "", 200), (KEY, "x", 200), ("x", KEY, 401)])
+def test_the_door_takes_the_key_as_the_user_name_of_basic_credentials(
+    feedback: httpx.Client, event: Make, name: str, password: str, status: int
+) -> None:
+    answer = httpx.post(f"{feedback.base_url}/v1/events", json=event(), auth=(name, password))
+    assert answer.status_code == status
+    assert answer.headers.get("www-authenticate") == (None if status == 200 else "Bearer")
+    security = feedback.get("/openapi.json").json()["paths"]["/v1/events"]["post"]["security"]
+    assert security == [{"HTTPBearer": []}, {"WriteKey": []}]
+    assert httpx.get(f"{feedback.base_url}/v1/events", auth=(name, password)).status_code == 401
 
 
 def test_what_is_too_long_is_told_in_characters(feedback: httpx.Client, event: Make) -> None:

@@ -16,7 +16,7 @@ router = APIRouter(
     prefix="/v1/experiments/{key}",
     tags=["results"],
     route_class=StrictRoute,
-    dependencies=[requires("experiments:read", basic=True)],
+    dependencies=[requires("experiments:read", basic="password")],
 )
 Reference = Annotated[str, Path(max_length=100, description="the experiment's key or id")]
 POLICY = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:"}

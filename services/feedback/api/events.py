@@ -71,7 +71,7 @@ async def intake_of(request: Request) -> Intake:
 IntakeOf = Annotated[Intake, Depends(intake_of)]
 
 
-@router.post("", openapi_extra=BODY, dependencies=[requires("feedback:write")])
+@router.post("", openapi_extra=BODY, dependencies=[requires("feedback:write", basic="user name")])
 async def take(request: Request) -> IngestReport:
     """Take in one event, a list of them, NDJSON or CSV. What is accepted is on disk when the answer comes.
 
