@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from shared.contracts.base import Flag, Instant, JsonValue, Key, Message, NewCustomerId, Number, Text, in_words
+from shared.contracts.base import Flag, Instant, JsonValue, Key, Message, NewCustomerId, Number, WithoutNul, in_words
 from shared.contracts.permissions import Consent, ContactPoint, NewConsent, NewContactPoint
 
 
@@ -39,7 +39,7 @@ Scalar = Annotated[
 """One attribute value: text, number or boolean; dates and instants are text (`2024-02-29`, `2024-02-29T09:30:00Z`)."""
 
 AttributeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,99}$")]
-ModelName = Annotated[Text, StringConstraints(min_length=1, max_length=200)]
+ModelName = Annotated[str, StringConstraints(min_length=1, max_length=200), WithoutNul]
 
 
 class AttributeType(StrEnum):
@@ -119,8 +119,8 @@ class NewAttribute(Message):
     """
 
     type: AttributeType
-    unit: Text | None = Field(default=None, max_length=40)
-    description: Text = Field(default="", max_length=1000)
+    unit: Annotated[str, StringConstraints(max_length=40), WithoutNul] | None = None
+    description: Annotated[str, StringConstraints(max_length=1000), WithoutNul] = ""
     allowed: Allowed = None
     personal: Flag = False
     supplement: Supplement | None = None
@@ -146,8 +146,8 @@ class AttributeDetail(AttributeDefinition):
 class Identities(Message):
     """Addresses as they are: hashed on arrival (keyed), never stored, never logged."""
 
-    email: Annotated[Text, StringConstraints(max_length=320)] | None = None
-    phone: Annotated[Text, StringConstraints(max_length=40)] | None = None
+    email: Annotated[str, StringConstraints(max_length=320), WithoutNul] | None = None
+    phone: Annotated[str, StringConstraints(max_length=40), WithoutNul] | None = None
 
 
 class PortraitChange(Message):

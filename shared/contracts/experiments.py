@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from shared.contracts.base import (
@@ -22,9 +22,9 @@ from shared.contracts.base import (
     Name,
     NewKey,
     Number,
-    Text,
     Whole,
     WithoutAddress,
+    WithoutNul,
     refuse_at,
 )
 
@@ -148,8 +148,8 @@ class Design(Message):
     """What an experiment is to be, as it was told and is stored."""
 
     key: Key
-    name: Text | None = Field(default=None, max_length=200)
-    hypothesis: Text = Field(min_length=1, max_length=4000)
+    name: Annotated[str, StringConstraints(max_length=200), WithoutNul] | None = None
+    hypothesis: Annotated[str, StringConstraints(min_length=1, max_length=4000), WithoutNul]
     campaign: Key | None = None
     target_list_id: UUID | None = None
     split: Split = Split.HASH
@@ -197,8 +197,8 @@ class NewExperiment(Design):
     """
 
     key: NewKey
-    name: Annotated[Text, WithoutAddress] | None = Field(default=None, max_length=200)
-    hypothesis: Annotated[Text, WithoutAddress] = Field(min_length=1, max_length=4000)
+    name: Annotated[str, StringConstraints(max_length=200), WithoutNul, WithoutAddress] | None = None
+    hypothesis: Annotated[str, StringConstraints(min_length=1, max_length=4000), WithoutNul, WithoutAddress]
     alpha: Number = Field(default=0.05, ge=LEAST_ALPHA, le=0.5)
     seed: Annotated[Name, WithoutAddress] | None = None
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints, model_validator
 
-from shared.contracts.base import CustomerId, Instant, JsonValue, Key, Message, NewCustomerId, Text, refuse_at
+from shared.contracts.base import CustomerId, Instant, JsonValue, Key, Message, NewCustomerId, WithoutNul, refuse_at
 from shared.contracts.scopes import Channel, Purpose
 
 DEFAULT_BRAND = "default"
@@ -46,8 +46,8 @@ class ConsentStatement(Message):
     state: ConsentState
     brand: Key | None = DEFAULT_BRAND
     at: Instant | None = None
-    source: Text = Field(min_length=1, max_length=200)
-    wording: Text | None = Field(default=None, max_length=4000)
+    source: Annotated[str, StringConstraints(min_length=1, max_length=200), WithoutNul]
+    wording: Annotated[str, StringConstraints(max_length=4000), WithoutNul] | None = None
     evidence: dict[str, JsonValue] | None = None
     expires_at: Instant | None = None
 
@@ -111,7 +111,7 @@ class ContactStatus(StrEnum):
 class ContactPointContent(Message):
     """How a sending tool reaches a customer: its own opaque handle, or a keyed hash of the address (hex)."""
 
-    handle: Text | None = Field(default=None, min_length=1, max_length=200)
+    handle: Annotated[str, StringConstraints(min_length=1, max_length=200), WithoutNul] | None = None
     address_hash: AddressHash | None = None
     status: ContactStatus = ContactStatus.ACTIVE
     verified_at: Instant | None = None
@@ -131,14 +131,14 @@ class NewSuppression(Message):
 
     customer_id: NewCustomerId
     channel: Channel | None = None
-    reason: Text = Field(min_length=1, max_length=500)
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=500), WithoutNul]
     ends_at: Instant | None = None
 
 
 class Lift(Message):
     """Why a do-not-contact entry is lifted."""
 
-    reason: Text = Field(min_length=1, max_length=500)
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=500), WithoutNul]
 
 
 class Lifted(Lift):

@@ -1,8 +1,15 @@
 """The HTTP interface as callers may rely on it."""
 
+import importlib
+import pkgutil
+from collections.abc import Iterator
+
 import httpx
 import pytest
+from pydantic import ValidationError
 
+from shared import contracts
+from shared.contracts.base import Message
 from shared.settings import SERVICES
 from tests.house.test_database import check_snapshot
 
@@ -78,3 +85,23 @@ def test_an_address_that_is_not_utf8_is_refused_and_never_taken_for_another(
 ) -> None:
     answer = request.getfixturevalue(service).get(address)
     assert (answer.status_code, answer.json()["detail"]) == (422, "The address is not UTF-8.")
+
+
+def every_message(of: type[Message] = Message) -> Iterator[type[Message]]:
+    for message in of.__subclasses__():
+        yield message
+        yield from every_message(message)
+
+
+def test_no_text_that_is_too_long_is_said_to_have_too_many_items() -> None:
+    for module in pkgutil.iter_modules(contracts.__path__, "shared.contracts."):
+        importlib.import_module(module.name)
+    odd = set()
+    for message in every_message():
+        for name, field in message.model_fields.items():
+            try:
+                message.model_validate({field.alias or name: "x" * 30_000})
+            except ValidationError as error:
+                told = [one for one in error.errors() if one["loc"][:1] == (field.alias or name,)]
+                odd |= {f"{message.__name__}.{name}" for one in told if one["msg"].startswith("Value should have")}
+    assert odd == set()
