@@ -160,7 +160,7 @@ def test_a_guardrail_that_cannot_be_judged_is_objected_to_and_what_is_never_comp
     found = decision.decide(experiment(), results(primary.model_copy(update={"effects": []})))
     assert (found.verdict, "Nothing is compared on orders" in found.reasons[0]) == ("stop", True)
     assert not any("The end is reached" in reason for reason in found.reasons)
-    assert not readout._ended(experiment(), "orders", [], readout.Words({}, {}, {}, {"orders": True}))
+    assert not readout._ended(experiment(), "orders", [], None)
 
 
 def test_at_the_end_the_reasons_do_not_contradict_each_other():
