@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from services.experiments.health import LATE_ARRIVALS
+from services.experiments.signs import minus
 from shared.contracts.experiments import Experiment, MetricRole, State
 from shared.contracts.metrics import Direction, MetricKind
 from shared.contracts.results import CheckStatus, Decision, DecisionVerdict, Effect, MetricResult, Results, Verdict
@@ -110,7 +111,7 @@ def _change(metric: MetricResult, effect: Effect) -> str:
 
     def shown(value: float) -> str:
         cents = metric.currency is not None and abs(value) >= 0.005  # what would read 0.00 keeps its digits
-        return f"{value * scale:+,.2f}" if cents else f"{value * scale:+.4g}"
+        return minus(f"{value * scale:+,.2f}" if cents else f"{value * scale:+.4g}")
 
     text = f"{shown(found.estimate)}{unit}"
     if found.low is not None and found.high is not None:

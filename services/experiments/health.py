@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from services.experiments import bucketing, counted
 from services.experiments.figures import Balance, Discrepancies, Sums
+from services.experiments.signs import minus
 from shared.contracts.experiments import Experiment, Population, Split
 from shared.contracts.metrics import Metric, MetricKind
 from shared.contracts.results import ArmSize, CheckStatus, Counted, HealthCheck
@@ -147,7 +148,8 @@ def _balance(vitals: Vitals) -> list[HealthCheck]:
             check="balance",
             status=WARNING if unlike else OK,
             figure=abs(difference),
-            detail=f"The largest difference before the start is {difference:+.3f} standard deviations: {name}.",
+            detail=f"The largest difference before the start is {minus(f'{difference:+.3f}')} standard deviations: "
+            f"{name}.",
             advice="Look how customers came into the arms." if unlike else "Nothing to do.",
         )
     ]

@@ -126,7 +126,7 @@ def test_a_suffering_guardrail_stands_above_a_shown_gain():
         ),
     )
     assert found.verdict == "keep_running"
-    assert found.reasons[1].startswith("Guardrail unsubscribes suffers in arm mail: -1 percentage points")
+    assert found.reasons[1].startswith("Guardrail unsubscribes suffers in arm mail: −1 percentage points")
 
 
 @pytest.mark.parametrize(("low", "verdict"), [(-0.01, "ship"), (-0.03, "keep_running")])
@@ -140,7 +140,7 @@ def test_a_gain_that_loses_money_is_not_shipped():
     profit = metric("profit", "secondary", "worse", (-0.05, -0.08, -0.02), kind="profit")
     found = decision.decide(experiment(secondary=["profit"]), results(metric("orders", "primary", "better"), profit))
     assert (found.verdict, found.arm) == ("keep_running", None)
-    assert "Arm mail loses money: -0.05 EUR per customer (between -0.08 and -0.02)." in found.reasons
+    assert "Arm mail loses money: −0.05 EUR per customer (between −0.08 and −0.02)." in found.reasons
 
 
 @pytest.mark.parametrize(

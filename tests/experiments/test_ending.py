@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from services.experiments import ending, schedule
+from services.experiments import ending, schedule, signs
 from services.experiments.ending import Horizon
 from shared.contracts.experiments import Method
 from tests.experiments.test_decision import NOW, experiment
@@ -55,5 +55,6 @@ def test_a_blast_is_looked_at_fourteen_times_at_most_and_at_its_end(window):
     assert (len(days), days[-1]) == (min(14, window), window)
 
 
-def test_the_examples_of_the_schedule_are_true():
-    assert doctest.testmod(schedule).failed == 0
+@pytest.mark.parametrize("module", [schedule, signs], ids=lambda module: module.__name__)
+def test_the_examples_are_true(module):
+    assert doctest.testmod(module).failed == 0

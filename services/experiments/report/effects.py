@@ -134,8 +134,6 @@ def _effect_row(metric: MetricResult, effect: Effect, unit: Unit, on: Scale) -> 
 
 def _notes(effect: Effect) -> list[str]:
     found = [note for note in effect.notes if note not in not_borne_out(effect.sequential)]  # they stand in the row
-    if effect.sequential and effect.sequential.overstated:
-        found.append("Stopped early: the estimate is larger than the effect, on average.")
     if effect.randomisation:
         p = formats.p_value(effect.randomisation.p_value)
         found.append(f"Randomisation test that replays the draw {effect.randomisation.draws:,} times: p {_is(p)}.")

@@ -3,11 +3,11 @@
 from datetime import datetime
 from typing import NamedTuple
 
+from services.experiments.signs import minus
 from shared.contracts.metrics import MetricKind
 from shared.contracts.results import Interval, MetricResult
 
 NONE = "–"
-MINUS = "\N{MINUS SIGN}"
 
 
 class Unit(NamedTuple):
@@ -37,12 +37,12 @@ def money(currency: str | None, digits: int | None = 2) -> Unit:
 
 def whole(count: float | None) -> str:
     """A count of customers or things: 64,000."""
-    return NONE if count is None else _minus(f"{count:,.0f}")
+    return NONE if count is None else minus(f"{count:,.0f}")
 
 
 def plain(value: float | None, unit: Unit) -> str:
     """A level: 14.70 %."""
-    return NONE if value is None else _minus(_digits(value * unit.scale, unit.digits)) + unit.after
+    return NONE if value is None else minus(_digits(value * unit.scale, unit.digits)) + unit.after
 
 
 def signed(value: float | None, unit: Unit) -> str:
@@ -50,7 +50,7 @@ def signed(value: float | None, unit: Unit) -> str:
     if value is None:
         return NONE
     text = _digits(value * unit.scale, unit.digits)
-    return _minus(text if text.startswith("-") else f"+{text}") + unit.difference
+    return minus(text if text.startswith("-") else f"+{text}") + unit.difference
 
 
 def between(low: float | None, high: float | None, unit: Unit) -> str:
@@ -90,7 +90,7 @@ def tick(value: float, unit: Unit) -> str:
     """A label of an axis of differences: as short as it can be."""
     if not value:
         return "0"
-    return _minus(f"{value * unit.scale:+,.6g}") + unit.difference
+    return minus(f"{value * unit.scale:+,.6g}") + unit.difference
 
 
 PER_CENT = Unit(100, 1, "\N{NO-BREAK SPACE}%", "\N{NO-BREAK SPACE}%")
@@ -110,7 +110,7 @@ def figure(value: float | None) -> str:
         return NONE
     if value == int(value) and abs(value) < 1e15:
         return whole(value)
-    return "<\N{NO-BREAK SPACE}0.001" if 0 < abs(value) < 0.001 else _minus(_digits(value, None))
+    return "<\N{NO-BREAK SPACE}0.001" if 0 < abs(value) < 0.001 else minus(_digits(value, None))
 
 
 def day(instant: datetime) -> str:
@@ -133,7 +133,3 @@ def _digits(value: float, digits: int | None) -> str:
         small = value and abs(value) < 0.5 * 10**-digits
         return f"{value:,.1g}" if small and abs(value) > 1e-6 else f"{value:,.{digits}f}"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".")
-
-
-def _minus(text: str) -> str:
-    return text.replace("-", MINUS)

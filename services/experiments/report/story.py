@@ -44,7 +44,8 @@ class CheckView(NamedTuple):
 def decision_view(decision: Decision) -> DecisionView:
     """What to do in a few words."""
     if not decision.healthy:
-        return DecisionView("Do not rely on these figures yet", "worse", tuple(decision.reasons))
+        above = "What failed, and what to do about it, stands above."
+        return DecisionView("Do not rely on these figures yet", "worse", (above,))
     headline, tone = {
         DecisionVerdict.SHIP: (f"Use “{decision.arm}”", "better"),
         DecisionVerdict.STOP: ("Stop here", "worse"),

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from services.experiments.signs import minus
 from services.experiments.uplift.data import Estimate, Floats, Policy, ProfitPoint
 from services.experiments.uplift.ranking import TWENTIETHS
 from services.experiments.uplift.scores import estimate
@@ -51,7 +52,8 @@ def policies(pays: NDArray[np.bool_], response: Floats, worth: Floats) -> tuple[
 
 def verdict(gain: Estimate, share: float) -> tuple[bool, str]:
     """Whether to use the learned policy, and why, in words."""
-    spread = f"{gain.estimate:+.4g} per customer (95 % interval {gain.low:+.4g} to {gain.high:+.4g})"
+    middle, low, high = (minus(f"{each:+.4g}") for each in (gain.estimate, gain.low, gain.high))
+    spread = f"{middle} per customer (95 % interval {low} to {high})"
     if share == 1:
         return False, "The learned policy contacts everyone: no customer's predicted effect falls short of the cost."
     if gain.low > 0:

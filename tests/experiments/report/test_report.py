@@ -130,9 +130,11 @@ def test_a_failed_check_stands_above_the_effect():
         detail="Arms have 12800, 25600 and 20011 customers; by the weights that is not plausible.",
         advice="Believe no effect before the missing customers are explained.",
     )
-    unhealthy = example.decision(verdict=DecisionVerdict.STOP, arm=None, healthy=False)
+    reasons = ["The experiment is not healthy.", f"{failed.detail} {failed.advice}"]
+    unhealthy = example.decision(verdict=DecisionVerdict.STOP, arm=None, healthy=False, reasons=reasons)
     text = page(results=example.results(health=[failed]), decision=unhealthy).text
     assert "1 health check failed" in text
+    assert text.partition("What the difference")[0].count(failed.detail) == 1
     assert (
         text.index(failed.detail) < text.index("Do not rely on these figures yet") < text.index("What the difference")
     )
@@ -166,6 +168,19 @@ def test_what_is_null_is_a_dash_with_its_reason():
     assert "fewer than 25 responders in an arm" in text
     assert "None" not in text
     assert "nan" not in text
+
+
+def test_an_estimate_that_tends_to_be_too_large_is_said_to_be_so_once():
+    found = example.results()
+    effect = found.metrics[0].effects[0]
+    early = {
+        "sequential": effect.sequential.model_copy(update={"overstated": True}),
+        "notes": ["it tends to be too large"],
+    }
+    metric = found.metrics[0].model_copy(update={"effects": [effect.model_copy(update=early)]})
+    document = page(results=found.model_copy(update={"metrics": [metric]}))
+    assert document.text.count("too large") == 1
+    assert "Stopped early" not in document.text
 
 
 def test_a_row_says_why_its_small_p_stands_beside_an_interval_that_covers_zero():
