@@ -41,7 +41,9 @@ def _decide(experiment: Experiment, results: Results) -> Decision:
 def _without_winner(results: Results, primary: MetricResult, reasons: list[str]) -> Decision:
     verdicts = [effect.verdict for effect in primary.effects]
     if verdicts and all(verdict is Verdict.WORSE for verdict in verdicts):
-        return _decision(results, DecisionVerdict.STOP, None, [*reasons, "Every arm does worse than the control."])
+        return _decision(
+            results, DecisionVerdict.STOP, None, [*reasons, f"Every arm does worse than {_bases(primary)}."]
+        )
     better = Verdict.BETTER in verdicts
     if all(metric.ended for metric in results.metrics if metric.effects):
         last = "what is shown better is objected to" if better else "no arm is shown better"
@@ -64,10 +66,12 @@ def _objections(experiment: Experiment, metrics: Sequence[MetricResult], arm: st
     margins = {guardrail.metric: guardrail.margin for guardrail in experiment.metrics.guardrails}
     found = []
     for metric in metrics:
-        if metric.role is MetricRole.GUARDRAIL and all(effect.arm != arm for effect in metric.effects):
+        if metric.role is MetricRole.GUARDRAIL and not metric.effects:
             why = "only contacted customers can show it, and the arm is not compared with another"
             found.append(f"Guardrail {metric.metric} cannot be judged in arm {arm}: {why}.")
         for effect in metric.effects:
+            if metric.role is MetricRole.GUARDRAIL and effect.against == arm:
+                found += _guarded_base(metric, effect, margins.get(metric.metric))
             if effect.arm != arm:
                 continue
             if metric.role is MetricRole.GUARDRAIL:
@@ -80,13 +84,29 @@ def _objections(experiment: Experiment, metrics: Sequence[MetricResult], arm: st
 def _guarded(metric: MetricResult, effect: Effect, margin: float | None) -> list[str]:
     if effect.verdict is Verdict.WORSE:
         return [f"Guardrail {metric.metric} suffers in arm {effect.arm}: {_change(metric, effect)}."]
-    if margin is None:
+    worst = effect.relative.low if metric.direction is Direction.UP else effect.relative.high
+    return _margin_kept(metric, effect.arm, worst, margin)
+
+
+def _guarded_base(metric: MetricResult, effect: Effect, margin: float | None) -> list[str]:
+    """The same of the arm that another is compared with: of two contacted arms the first must not suffer either."""
+    if effect.verdict is Verdict.BETTER:
+        told = f"arm {effect.arm} compares with it by {_change(metric, effect)}"
+        return [f"Guardrail {metric.metric} suffers in arm {effect.against}: {told}."]
+    most = effect.relative.high if metric.direction is Direction.UP else effect.relative.low
+    worst = None if most is None or most <= -1 else 1 / (1 + most) - 1
+    return _margin_kept(metric, effect.against, worst, margin)
+
+
+def _margin_kept(metric: MetricResult, arm: str, worst: float | None, margin: float | None) -> list[str]:
+    """An objection unless the `worst` relative change that is not ruled out is within the margin, if there is one."""
+    if margin is None or (worst is not None and (worst if metric.direction is Direction.DOWN else -worst) <= margin):
         return []
-    up = metric.direction is Direction.UP
-    worst = effect.relative.low if up else effect.relative.high
-    if worst is not None and (worst >= -margin if up else worst <= margin):
-        return []
-    return [f"Guardrail {metric.metric}: a loss of more than {margin:.1%} in arm {effect.arm} is not ruled out."]
+    return [f"Guardrail {metric.metric}: a loss of more than {margin:.1%} in arm {arm} is not ruled out."]
+
+
+def _bases(metric: MetricResult) -> str:
+    return " and ".join(sorted({effect.against for effect in metric.effects}))
 
 
 def _sentence(metric: MetricResult, effect: Effect) -> str:

@@ -136,6 +136,19 @@ def test_a_guardrail_with_a_margin_must_rule_out_a_larger_loss(low, verdict):
     assert decision.decide(guarded, results(metric("orders", "primary", "better"), visits)).verdict == verdict
 
 
+@pytest.mark.parametrize(
+    ("verdict", "most", "shipped"), [("not_shown", 0.02, True), ("not_shown", 0.2, False), ("better", 0.01, False)]
+)
+def test_a_guardrail_holds_for_the_arm_that_others_are_compared_with_too(verdict, most, shipped):
+    guarded = experiment(guardrails=[{"metric": "clicks", "margin": 0.05}])
+    clicks = metric("clicks", "guardrail", verdict, relative=(0.0, -0.01, most))
+    turned = clicks.effects[0].model_copy(update={"arm": "letter", "against": "mail"})
+    clicks = clicks.model_copy(update={"effects": [turned]})
+    found = decision.decide(guarded, results(metric("orders", "primary", "better"), clicks))
+    assert (found.verdict == "ship") is shipped
+    assert any("clicks" in reason and "in arm mail" in reason for reason in found.reasons) is not shipped
+
+
 def test_a_gain_that_loses_money_is_not_shipped():
     profit = metric("profit", "secondary", "worse", (-0.05, -0.08, -0.02), kind="profit")
     found = decision.decide(experiment(secondary=["profit"]), results(metric("orders", "primary", "better"), profit))
