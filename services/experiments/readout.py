@@ -5,11 +5,11 @@ from datetime import datetime
 from math import nan
 from typing import NamedTuple
 
-from services.experiments import counted
-from services.experiments.figures import ByStratum, Figures, compared, kind_of, strata_of
+from services.experiments import notes
+from services.experiments.figures import Figures, compared, kind_of, strata_of
 from services.experiments.looking import Kept, Redealt, number, relative
 from shared.contracts.experiments import Arm, Experiment, FrozenMetric, Method, MetricRole
-from shared.contracts.metrics import Direction, Maturity
+from shared.contracts.metrics import Direction
 from shared.contracts.results import (
     ArmMoments,
     Crossing,
@@ -25,10 +25,8 @@ from shared.contracts.results import (
     Verdict,
 )
 from shared.stats import interval as stats
-from shared.stats import means, moments, multiplicity, ratio, small_sample
-from shared.stats.moments import Moments
+from shared.stats import means, multiplicity, ratio, small_sample
 
-VISIBLE = 0.01  # standard errors
 FIXED_LABEL = "valid only at the planned end"
 
 
@@ -133,10 +131,10 @@ def _effect(experiment: Experiment, found: Figures, pair: tuple[Arm, Arm], words
         randomisation=_randomisation(seen, dealt),
         adjusted_p_value=None,
         notes=[
-            *not_borne_out(sequential),
-            *_notes(experiment, found, (found.arms[base.key], found.arms[arm.key]), seen),
-            *_weighed(difference, (found.of(base.key), found.of(arm.key))),
-            *_waiting(found, words),
+            *notes.not_borne_out(sequential),
+            *notes.of_effect(experiment, found, (found.arms[base.key], found.arms[arm.key]), seen and seen.effect),
+            *notes.weighed(difference, (found.of(base.key), found.of(arm.key))),
+            *notes.waiting(found, words.as_of, words.waits_for),
         ],
         verdict=Verdict.NOT_SHOWN,
     )
@@ -153,15 +151,6 @@ def _randomisation(seen: Seen | None, dealt: Redealt | None) -> Randomisation | 
     if dealt is not None:
         return Randomisation(p_value=dealt.p_value, draws=dealt.draws)
     return seen.effect.randomisation if seen else None
-
-
-def not_borne_out(found: Sequential | None) -> list[str]:
-    """Why a small p-value stands beside an interval that covers zero: the one is kept for ever, the other is of now."""
-    crossed = found.crossed if found else None
-    if crossed is None or crossed.borne_out:
-        return []
-    day = "" if crossed.day is None else f" (day {crossed.day})"
-    return [f"crossed {crossed.side} zero at look {crossed.look}{day}, not borne out since"]
 
 
 def _crossing(effect: LookEffect, decided: Kept | None) -> Crossing | None:
@@ -203,47 +192,6 @@ def _relative(
     if seen is None:
         return Relative(estimate=number(found.estimate), low=None, high=None, method=None, reason="no look yet")
     return seen.effect.relative
-
-
-def _notes(experiment: Experiment, found: Figures, arms: tuple[ByStratum, ByStratum], seen: Seen | None) -> list[str]:
-    control, treatment = (moments.merged(each.values()) for each in arms)
-    metric = found.metric
-    if seen is None:
-        said = [small_sample.too_few(kind_of(metric), control, treatment)]
-        said.append(small_sample.skewness_warning(control, treatment))
-        if experiment.method is not Method.FIXED:
-            said.append("no look has been taken yet")
-    else:
-        said = [seen.effect.reason, seen.effect.warning]
-        if seen.effect.overstated:
-            said.append("decided before the planned end: the estimate tends to be too large")
-    if metric.cap is not None:
-        said.append(f"values are capped at {metric.cap}; totals are not")
-    return list(dict.fromkeys(note for note in said if note))
-
-
-def _weighed(difference: means.Difference, arms: tuple[Moments, Moments]) -> list[str]:
-    """Why the estimate is not the difference of the means beside it, where strata make that more than rounding."""
-    control, treatment = arms
-    apart = abs(difference.estimate - (treatment.mean - control.mean))
-    if not apart > VISIBLE * difference.standard_error > 0:  # nor while there is nothing to compare
-        return []
-    weighed = f"{difference.treatment.estimate:.4g} and {difference.control.estimate:.4g}"
-    return [f"strata weigh the same in both arms: so weighed the means are {weighed}, not those of all customers"]
-
-
-def _waiting(found: Figures, words: Words) -> list[str]:
-    """Why nobody counts yet, or fewer than there are."""
-    if found.metric.maturity is not Maturity.CLOSED:
-        return []
-    responded = f"{found.waiting:,} customers have responded so far"
-    if found.closes is not None and found.closes <= words.as_of:
-        said = counted.held_back(found.closes, words.as_of, words.waits_for)
-        return [said] if any(found.mature.values()) else [said, responded]
-    if any(found.mature.values()):
-        return []
-    closes = [] if found.closes is None else [f"{responded}; the first window closes on {counted.moment(found.closes)}"]
-    return ["no window has closed yet", *closes]
 
 
 def _with_verdicts(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from services.experiments.readout import not_borne_out
+from services.experiments.notes import not_borne_out
 from services.experiments.report import formats, plots
 from services.experiments.report.formats import Figure, Unit
 from services.experiments.report.scales import Scale, scale
