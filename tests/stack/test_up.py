@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx
 import psutil
@@ -81,18 +82,17 @@ class Up:
 
 
 @pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    folder = tmp_path_factory.mktemp("stack")
-    for part in (folder, *folder.parents):  # Postgres, as its own user, must reach its directory
-        if part.stat().st_uid == os.getuid() and part != Path("/"):
-            part.chmod(part.stat().st_mode | 0o011)
-    made = Up(folder / "data", free_base())
-    try:
-        made.wait_for("workers are running")
-        yield made
-    finally:
-        if made.process.poll() is None:
-            made.stop()
+def up() -> Iterator[Up]:
+    # No folder of pytest's: Postgres, as its own user, must reach its own, and another run closes those for others.
+    with TemporaryDirectory(prefix="attune-test-up-") as folder:
+        Path(folder).chmod(0o711)
+        made = Up(Path(folder) / "data", free_base())
+        try:
+            made.wait_for("workers are running")
+            yield made
+        finally:
+            if made.process.poll() is None:
+                made.stop()
 
 
 @pytest.fixture
