@@ -49,8 +49,15 @@ WAIT_AGAIN = sa.text("""
      where j.id = :id and j.state = 'running'
  returning j.cancel_requested
 """).bindparams(sa.bindparam("problem", type_=sa.JSON))
+ABANDONED = sa.text("""
+    select j.id, j.kind, j.arguments, j.request_id
+      from job as j
+     where j.state in ('queued', 'running')
+       and not exists (select from procrastinate_jobs as q where q.id = j.queue_id and q.status in ('todo', 'doing'))
+""")
 WAITING = {"code": "unavailable", "detail": "Waiting to try again."}
 GIVEN_UP = {"code": "unavailable", "detail": f"What it needs was away for {PATIENCE.days} days; start it again."}
+NEVER_AGAIN = {"code": "unavailable", "detail": "It was tried in vain until no attempt was left; start it again."}
 
 
 class Patience(BaseRetryStrategy):
@@ -132,6 +139,16 @@ def run_job(jobs: Jobs, context: JobContext) -> None:
     else:
         with transaction(context.engine) as db:
             _finish(db, context, "succeeded", result=result)
+
+
+def end_abandoned(jobs: Jobs, context: JobContext) -> None:
+    """End open jobs that the queue will not try again: an earlier release ran out of attempts and left them so."""
+    with transaction(context.engine) as db:
+        abandoned = db.execute(ABANDONED).all()
+    for work in abandoned:
+        with structlog.contextvars.bound_contextvars(job_id=str(work.id), kind=work.kind, request_id=work.request_id):
+            log.error("job given up")
+            _break_off(jobs, context._replace(job_id=work.id), work, "failed", NEVER_AGAIN)
 
 
 def _waits(jobs: Jobs, context: JobContext, work: sa.Row[Any], error: Exception) -> bool:

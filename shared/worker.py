@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared.jobs import JobContext, Jobs, depth
-from shared.queue import queue_of
+from shared.queue import end_abandoned, queue_of
 from shared.telemetry import QUEUE_DEPTH
 
 log = structlog.get_logger()
@@ -33,6 +33,7 @@ _last_beat = time.monotonic()
 
 def run(jobs: Jobs, context: JobContext, url: str, port: int) -> None:
     """Work until SIGTERM or SIGINT; then finish what is begun, for at most 25 seconds."""
+    see_to_abandoned(jobs)
     queue = queue_of(jobs, context, url)
     _requeue_stalled(queue, jobs.service)
     server = _answer_health(context.settings.host, port)
@@ -40,6 +41,14 @@ def run(jobs: Jobs, context: JobContext, url: str, port: int) -> None:
     asyncio.run(_work(queue, jobs, context))
     server.shutdown()
     log.info("worker stopped")
+
+
+def see_to_abandoned(jobs: Jobs) -> None:
+    """Each minute, not only at the start: workers of an earlier release may go on beside this one for a while."""
+
+    @jobs.every("* * * * * 45")
+    def end_abandoned_jobs(context: JobContext) -> None:
+        end_abandoned(jobs, context)
 
 
 def _requeue_stalled(queue: App, service: str) -> None:

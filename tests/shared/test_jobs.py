@@ -13,7 +13,7 @@ from sqlmodel import Session
 from shared import worker
 from shared.db import transaction
 from shared.errors import Invalid, PeerUnavailable
-from shared.jobs import JobContext, enqueue
+from shared.jobs import JobContext, Jobs, enqueue
 from shared.queue import LONGEST_WAIT, PATIENCE, Patience, run_tick
 from shared.service import Service, make_context
 from shared.settings import Settings
@@ -163,6 +163,29 @@ def test_a_job_that_met_nobody_for_a_week_is_given_up_and_ended(
     given_up = finished(toy, job)
     assert (given_up["state"], given_up["problem"]["code"]) == ("failed", "unavailable")
     assert toys.ended == [("failed", given_up["problem"]["detail"])]
+
+
+@pytest.mark.parametrize(("entry", "state"), [("failed", "queued"), ("failed", "running"), (None, "queued")])
+def test_a_job_that_an_earlier_release_left_without_another_attempt_ends(
+    toy: httpx.Client, toy_service: Service, settings: Settings, audience_engine: sa.Engine,
+    entry: str | None, state: str,
+) -> None:  # fmt: skip
+    left, waits = (toy.post("/v1/things/long", json={"name": "away"}).json()["id"] for _ in range(2))
+    leave = "update procrastinate_jobs set status = cast(:entry as procrastinate_job_status)"
+    leave = leave if entry else "delete from procrastinate_jobs"
+    with audience_engine.begin() as connection:
+        connection.execute(sa.text(f"{leave} where args ->> 'job_id' = :id"), {"entry": entry, "id": left})
+        connection.execute(sa.text("update job set state = :state where id = :id"), {"state": state, "id": left})
+    toys.ended.clear()
+    seen_to = Jobs("audience")
+    seen_to.endings = toy_service.jobs.endings
+    worker.see_to_abandoned(seen_to)
+    for _ in range(2):
+        seen_to.run_ticks(make_context(toy_service, settings, "worker"))
+    ended = finished(toy, left)
+    assert (ended["state"], ended["problem"]["code"]) == ("failed", "unavailable")
+    assert toys.ended == [("failed", ended["problem"]["detail"])]
+    assert toy.post(f"/v1/jobs/{waits}/cancel").json()["state"] == "cancelled"
 
 
 @pytest.mark.parametrize("attempts", [0, 3, 6, 20, 10_000])
