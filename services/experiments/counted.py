@@ -1,10 +1,29 @@
 """Until when everything is in, and why not later: who is mature, and which day is over, follows from it. Pure."""
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from typing import NamedTuple
 
-from services.experiments.queries.delays import REMEMBERED
-from services.experiments.queries.outcomes import Pending
 from shared.contracts.results import Lateness
+
+REMEMBERED = timedelta(days=8)
+"""Arrivals of so long make the usual lag. A week and a day, so that a delivery that comes once a week counts, and is
+remembered until the next one is overdue. What arrives later than that is history being loaded or an old mistake being
+mended, and does not say when to expect the rest."""
+
+
+class Pending(NamedTuple):
+    """The position, the usual lag, and how many batches (and one for assignments) wait since when.
+
+    `slowest`: the kind of event that makes the lag, and `last_came` the last day (UTC) on which such came as late.
+    """
+
+    xid: str
+    moved_at: datetime
+    usual_lag: timedelta
+    batches: int
+    oldest: datetime | None
+    slowest: str | None = None
+    last_came: date | None = None
 
 
 def until(pending: Pending | None, now: datetime, recounted: datetime | None = None) -> datetime:

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from services.experiments import counted
-from services.experiments.queries.outcomes import Pending
+from services.experiments.counted import Pending
 from shared.contracts.results import Lateness
 
 NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)

@@ -65,9 +65,23 @@ def test_a_condition_on_a_property_decides_what_counts(
     assert outcomes_of(found["id"]) == {(a, jackets): 2, (a, others): 3, (a, quoted): 1, (a, large): 3}
 
 
-@pytest.mark.parametrize(("quantity", "counted"), [(1.7e308, 2e20), (1e200, 2e20), (5e-324, 0)])
+@pytest.mark.parametrize(
+    ("quantity", "counted", "profited"),
+    [(1.7e308, 1e20, 1e20), (1e200, 1e20, 1e20), (4e19, 8e19, 4e19), (5e-324, 0, 0)],
+)
 def test_no_number_that_an_earlier_release_took_keeps_anything_from_being_counted(
-    experiments, experiment, metric, split, respond, work, outcomes_of, owner_engine, unique, quantity, counted
+    experiments,
+    experiment,
+    metric,
+    split,
+    respond,
+    work,
+    outcomes_of,
+    owner_engine,
+    unique,
+    quantity,
+    counted,
+    profited,
 ):
     lines = {"event": "order_line", "value": "quantity"}
     pieces = metric("pieces", kind="count", **lines)
@@ -83,25 +97,37 @@ def test_no_number_that_an_earlier_release_took_keeps_anything_from_being_counte
             (repr(quantity), a),
         )
     work("experiments")
-    expected = {(a, pieces): counted, (a, profit): counted / 2, (b, pieces): 3, (b, profit): 1.5, (c, pieces): 3}
+    expected = {(a, pieces): counted, (a, profit): profited, (b, pieces): 3, (b, profit): 1.5, (c, pieces): 3}
     assert outcomes_of(found["id"]) == expected | {(c, profit): 1.5}
     for refresh in ("incremental", "full"):
         answer = experiments.get(f"/v1/experiments/{found['key']}/results", params={"refresh": refresh})
         assert answer.status_code == 200, answer.text
+    assert answer.json()["counted"]["agrees"] is True
 
 
-def test_outcomes_beyond_what_can_be_added_up_are_brought_down_by_an_upgrade(
-    experiments, experiment, split, respond, work, outcomes_of, owner_engine, unique
+def test_who_has_an_outcome_beyond_what_can_be_added_up_is_counted_again_after_an_upgrade(
+    experiments, experiments_engine, experiment, metric, split, respond, work, outcomes_of, owner_engine, unique
 ):
-    found, a = experiment(), f"{unique}-a"
-    split(found["key"], {a: "mail", f"{unique}-b": "nobody"})
-    respond((a, 1, {}))
+    key = metric("count", kind="count")
+    live, away = (experiment(name, metrics={"primary": key}) for name in ("live", "away"))
+    a, b = f"{unique}-a", f"{unique}-b"
+    for found in (live, away):
+        split(found["key"], {a: "mail", b: "nobody"})
+    respond((a, 1, {}), (b, 1, {}))
     work("experiments")
+    for move in ("stop", "archive"):
+        assert experiments.post(f"/v1/experiments/{away['key']}/{move}").status_code == 200
     with owner_engine.begin() as connection:
         connection.exec_driver_sql("update experiments.outcome set value = -1e200 where customer_id = %s", (a,))
+        connection.exec_driver_sql("drop index experiments.outcome_uncountable")
         connection.exec_driver_sql((Path(versions.__path__[0]) / "0004_countable.sql").read_text())
-    assert set(outcomes_of(found["id"]).values()) == {-1e20}
-    assert experiments.get(f"/v1/experiments/{found['key']}/results").status_code == 200
+    assert outcomes_of(away["id"]) == {(a, key): -1e20, (b, key): 1}
+    results = f"/v1/experiments/{live['key']}/results"
+    assert experiments.get(results).status_code == 200
+    assert outcomes.tick(lambda: transaction(experiments_engine)) == 1
+    assert outcomes_of(live["id"]) == {(a, key): 1, (b, key): 1}
+    assert experiments.get(results, params={"refresh": "full"}).json()["counted"]["agrees"] is True
+    assert outcomes.tick(lambda: transaction(experiments_engine)) == 0
 
 
 def test_what_arrives_late_changes_only_whom_it_is_about(experiment, metric, split, respond, work, outcomes_of, unique):

@@ -4,8 +4,9 @@ It is the only definition of an outcome: the worker's tick, the audit and the lo
 `{who}` (a relation joined to `a`, the assignments), `{until}` and `{span}`. What is put in are constants of these
 modules; values from outside are bound.
 
-No event can make it impossible: what a property says beyond `LARGEST` counts as that much, and what is too near to zero
-for a double's cube counts as nothing. Both doors refuse such numbers; earlier releases took them.
+No event can make it impossible: what a property says beyond `LARGEST` counts as that much, and so does what all of a
+customer's events come to; what is too near to zero for a double's cube counts as nothing. Both doors refuse such
+numbers; earlier releases took them.
 """
 
 from shared.magnitudes import LARGEST
@@ -16,7 +17,7 @@ COUNT = """
     select a.customer_id, a.experiment_id, m.id as metric_id, a.arm, a.t0, a.stratum{span},
            cast(case when m.kind = 'proportion' then 1
                      when abs({sum}) < {nearest} then 0
-                     else {sum}
+                     else {total}
                 end as {number}) as value,
            cast(count(*) filter (where not y.ours) as integer) as other_currency
       from experiments.assignment as a
@@ -35,8 +36,7 @@ COUNT = """
             select k.sign, m.currency is null or e.currency is not distinct from m.currency as ours,
                    case when m.value_property is not null then
                              case when jsonb_typeof(e.properties -> m.value_property) = 'number'
-                                  then least(greatest(cast(e.properties ->> m.value_property as numeric), -{largest}),
-                                             {largest}) end
+                                  then {amount} end
                         when m.kind in ('proportion', 'count') then 1
                         else e.value
                    end as amount
@@ -47,10 +47,20 @@ COUNT = """
 """
 
 
+def bounded(number: str) -> str:
+    """The expression `number`, which is never null, but never beyond `LARGEST` in either direction.
+
+    >>> bounded("o.value")
+    'least(greatest(o.value, -1e+20), 1e+20)'
+    """
+    return f"least(greatest({number}, -{LARGEST}), {LARGEST})"
+
+
 def count(*, who: str = "", until: str = "true", where: str = "true", span: str | None = None) -> str:
     """The statement for some customers, up to some instant.
 
-    With `span`, an expression about an event `e`, each span of time is counted by itself; exactly, to be added up.
+    With `span`, an expression about an event `e`, each span of time is counted by itself; exactly, to be added up, and
+    the sum to be `bounded`.
     """
     by_span = "" if span is None else f", {span}"
     number = "float8" if span is None else "numeric"
@@ -61,6 +71,7 @@ def count(*, who: str = "", until: str = "true", where: str = "true", span: str 
         span=by_span,
         number=number,
         sum=SUM,
-        largest=LARGEST,
+        total=bounded(SUM) if span is None else SUM,
+        amount=bounded("cast(e.properties ->> m.value_property as numeric)"),
         nearest=NEAREST_TO_ZERO,
     )

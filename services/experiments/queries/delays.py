@@ -4,11 +4,9 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from services.experiments.counted import REMEMBERED
 from shared.db import Db
 
-# What arrives later is history being loaded or an old mistake being mended, and does not say when to expect the rest.
-# A week and a day, so that a delivery that comes once a week counts, and is remembered until the next one is overdue.
-REMEMBERED = timedelta(days=8)
 REMEMBER = sa.text("""
     insert into experiments.arrival_delay as d (day, kind, minutes, events)
     select a.day, a.kind,

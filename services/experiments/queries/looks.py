@@ -25,6 +25,7 @@ IN_SPANS = counting.count(
     where="a.experiment_id = :id",
     span=SPAN,
 )
+SO_FAR = counting.bounded("cast(sum(i.value) over so_far as float8)")
 BY_DAY = sa.text(f"""
     select c.metric_id, c.arm, c.stratum, array_agg(c.first order by c.customer_id, c.span) as firsts,
            array_agg(c.span order by c.customer_id, c.span) as spans,
@@ -32,7 +33,7 @@ BY_DAY = sa.text(f"""
       from (select i.customer_id, i.metric_id, i.arm, i.stratum, i.width_bucket as span,
                    row_number() over so_far = 1 as first,
                    least(case when m.kind = 'proportion' then 1
-                              else cast(sum(i.value) over so_far as float8)
+                              else {SO_FAR}
                          end, cast(m.definition ->> 'cap' as float8)) as value
               from ({IN_SPANS}) as i
               join experiments.metric as m on m.id = i.metric_id

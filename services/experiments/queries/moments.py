@@ -15,11 +15,11 @@ from services.experiments.queries import counting, people
 from shared.db import Db
 from shared.magnitudes import LARGEST
 
-ACCUMULATED = """
-    select o.customer_id, o.metric_id, o.arm, o.stratum, o.t0, o.value, o.other_currency
+ACCUMULATED = f"""
+    select o.customer_id, o.metric_id, o.arm, o.stratum, o.t0, {counting.bounded("o.value")} as value, o.other_currency
       from experiments.outcome as o
      where o.experiment_id = :id
-"""
+"""  # noqa: S608  (constants of these modules)
 RECOUNTED = counting.count(
     until="e.occurred_at < cast(:until as timestamptz)",
     where="a.experiment_id = :id and a.t0 < cast(:until as timestamptz)",

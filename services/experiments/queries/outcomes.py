@@ -1,14 +1,16 @@
 """SQL of the outcomes' tick: count again everybody touched by what arrived, in one transaction with the position."""
 
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
 import sqlalchemy as sa
 
+from services.experiments.counted import Pending
 from services.experiments.lifecycle import Counting
 from services.experiments.queries import counting, delays
 from shared.db import Db
+from shared.magnitudes import LARGEST
 
 BEGIN = sa.text("""
     insert into experiments.position (consumer, cluster, xid, moved_at)
@@ -28,13 +30,22 @@ MOVE = sa.text("""
        set xid = cast(:bound as xid8), cluster = :cluster, moved_at = :at, usual_lag = :usual_lag
      where p.consumer = 'outcomes'
 """)
-ARRIVED = sa.text("""
+LIVE = "x.state <> 'archived'"
+# A worker of the earlier release knows no bound, and counts beside this one during an upgrade. An index has just these.
+TOO_LARGE = f"""
+    select o.customer_id
+      from experiments.outcome as o
+      join experiments.experiment as x on x.id = o.experiment_id and {LIVE}
+     where abs(o.value) > {LARGEST}
+"""  # noqa: S608  (constants of these modules)
+ARRIVED = sa.text(f"""
     select exists (select from published.feedback_batches as b
                     where b.xid >= cast(:position as xid8) and b.xid < cast(:bound as xid8))
         or exists (select from experiments.assignment as a
-                    where a.xid >= cast(:position as xid8) and a.xid < cast(:bound as xid8)) as found
-""")
-TOUCHED = sa.text("""
+                    where a.xid >= cast(:position as xid8) and a.xid < cast(:bound as xid8))
+        or exists ({TOO_LARGE}) as found
+""")  # noqa: S608
+TOUCHED = sa.text(f"""
     create temporary table touched on commit drop as
     select e.customer_id
       from published.feedback_batches as b
@@ -44,10 +55,11 @@ TOUCHED = sa.text("""
     select a.customer_id
       from experiments.assignment as a
      where a.xid >= cast(:position as xid8) and a.xid < cast(:bound as xid8)
-""")
+     union
+    {TOO_LARGE}
+""")  # noqa: S608
 INDEX = sa.text("create unique index on pg_temp.touched (customer_id)")
 ANALYZE = sa.text("analyze pg_temp.touched")
-LIVE = "x.state <> 'archived'"
 WHO = f"""
       join pg_temp.touched as t on t.customer_id = a.customer_id
       join experiments.experiment as x on x.id = a.experiment_id and {LIVE}
@@ -144,21 +156,6 @@ class Position(NamedTuple):
     cluster: int
 
 
-class Pending(NamedTuple):
-    """The position, the usual lag, and how many batches (and one for assignments) wait since when.
-
-    `slowest`: the kind of event that makes the lag, and `last_came` the last day (UTC) on which such came as late.
-    """
-
-    xid: str
-    moved_at: datetime
-    usual_lag: timedelta
-    batches: int
-    oldest: datetime | None
-    slowest: str | None = None
-    last_came: date | None = None
-
-
 def position(db: Db, now: datetime) -> Position | None:
     """Take the position for this transaction; None while another worker has it."""
     db.execute(BEGIN, {"now": now})
@@ -174,12 +171,13 @@ def start_over(db: Db) -> None:
 
 
 def arrived(db: Db, since: str, bound: str) -> bool:
-    """Whether anything arrived between two positions."""
+    """Whether anything arrived between two positions, or somebody is to be counted again without that."""
     return bool(db.execute(ARRIVED, {"position": since, "bound": bound}).scalar_one())
 
 
 def recount(db: Db, since: str, bound: str) -> int:
-    """Count everybody anew whom an arrival between two positions touched; how many they are."""
+    """Count everybody anew whom an arrival between two positions touched, or whose outcome is too large to be added up;
+    how many they are."""
     span = {"position": since, "bound": bound}
     touched = db.execute(TOUCHED, span).rowcount  # type: ignore[attr-defined]
     db.execute(INDEX)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from services.experiments.queries import counting
 from shared.db import Db
 
 # Condition on the assignments `a`. A hash decides who is read, so that the same customers are read again and none comes
@@ -27,7 +28,7 @@ VERSION = sa.text("""
 """)
 PEOPLE = sa.text(f"""
     select a.customer_id, a.arm, a.probability, a.stratum, a.features,
-           least(coalesce(o.value, 0), cast(m.definition ->> 'cap' as float8)) as value
+           least({counting.bounded("coalesce(o.value, 0)")}, cast(m.definition ->> 'cap' as float8)) as value
       from experiments.assignment as a
       join experiments.metric as m on m.id = :metric
       left join experiments.outcome as o
@@ -35,7 +36,7 @@ PEOPLE = sa.text(f"""
      where a.experiment_id = :id and a.t0 <= :latest_t0
        and {SAMPLED.format(total=":total")}
      order by a.customer_id
-""")  # noqa: S608  (a constant of this module)
+""")  # noqa: S608  (constants of these modules)
 
 
 class People(NamedTuple):

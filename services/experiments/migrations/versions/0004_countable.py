@@ -1,4 +1,4 @@
-"""Outcomes as large as a property once could say, brought down to what can be added up."""
+"""Outcomes as large as a property once could say are found, to be counted again, or brought down."""
 
 from shared.migrate import run_sql
 
