@@ -69,12 +69,13 @@ def be_patient(db: Db) -> None:
 
 
 @contextmanager
-def waiting_for_others(db: Db) -> Iterator[None]:
+def waiting_for_others(db: Db, *, long: bool = True) -> Iterator[None]:
     """Wait in the block for another transaction, which may be long work; after it the role's own limits hold.
 
-    Only a few in each process wait to the end, the others for two seconds. Raises `Busy` when that was not enough.
+    Only a few in each process wait to the end, the others, and who would not wait `long`, for two seconds. Raises
+    `Busy` when that was not enough.
     """
-    patient = _places_to_wait.acquire(blocking=False)
+    patient = long and _places_to_wait.acquire(blocking=False)
     try:
         db.execute(PATIENCE if patient else LITTLE_PATIENCE)
         yield

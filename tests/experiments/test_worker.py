@@ -1,5 +1,6 @@
 """What the worker does by itself: long lists, arrivals, daily looks, alarms; and what a crash in the middle leaves."""
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -129,6 +130,21 @@ def test_the_daily_look_waits_a_day_and_is_taken_once(
     (look,) = experiments.get(f"/v1/experiments/{found['key']}/looks").json()
     assert look["final"]
     assert found["key"] not in looks.due(begin)
+
+
+def test_a_daily_look_at_an_experiment_under_other_work_is_put_off_and_holds_nobody_up(
+    experiment, split, respond, work, begin, owner_engine, unique
+):
+    found = experiment()
+    split(found["key"], {f"{unique}-a": "mail", f"{unique}-b": "nobody"}, T0)
+    respond((f"{unique}-a", 1, {}))
+    work("experiments")
+    with owner_engine.begin() as connection:
+        connection.exec_driver_sql("select from experiments.experiment where id = %s for update", (found["id"],))
+        began = time.monotonic()
+        assert looks.take_due(begin, found["key"]) is None
+        assert time.monotonic() - began < 8
+    assert looks.take_due(begin, found["key"]) is not None
 
 
 def test_an_experiment_that_breaks_costs_the_others_no_look(

@@ -1,6 +1,7 @@
 """The life of an experiment: drafted, started, paused, stopped, archived."""
 
 import secrets
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from services.experiments import judging, lifecycle
@@ -8,6 +9,7 @@ from services.experiments.queries import experiments as queries
 from services.experiments.queries import metrics, outcomes
 from shared.clients.audience import AudienceClient
 from shared.contracts.experiments import Experiment, NewExperiment, Population, State
+from shared.contracts.metrics import Metric
 from shared.db import Db, new_id
 from shared.errors import Conflict, FieldError, Invalid, NotFound
 
@@ -44,21 +46,25 @@ def checked(audience: AudienceClient, new: NewExperiment) -> NewExperiment:
 
 def create(db: Db, new: NewExperiment) -> Experiment:
     """Draft an experiment. Repeating it with the same content changes nothing. Raises `ExperimentExists`, `Invalid`."""
-    new = lifecycle.normalised(_with_known_metrics(db, new))
-    stored = queries.insert(db, new_id(), new, new.seed or secrets.token_hex(8), datetime.now(UTC))
-    if not stored and queries.definition(db, new.key).model_dump() != new.model_dump():
+    known = metrics.named(db, new.metrics.names())
+    design = lifecycle.normalised(_by_keys(new, known))
+    before = queries.definition(db, new.key)
+    if before is None:
+        if wrong := judging.faults(new.arms, new.metrics, known):
+            raise Invalid("The experiment could not be judged by these metrics.", wrong)
+        if not queries.insert(db, new_id(), design, new.seed or secrets.token_hex(8), datetime.now(UTC)):
+            before = queries.definition(db, new.key)
+    if before is not None and before.model_dump() != design.model_dump():
         raise ExperimentExists(f"The experiment {new.key} exists with another design.")
     return queries.experiment(db, new.key)
 
 
-def _with_known_metrics(db: Db, new: NewExperiment) -> NewExperiment:
-    """The design with its metrics by their keys. Raises `Invalid` where no decision could rest on them."""
-    known = metrics.named(db, new.metrics.names())
-    if wrong := judging.faults(new.arms, new.metrics, known):
-        raise Invalid("The experiment could not be judged by these metrics.", wrong)
+def _by_keys(new: NewExperiment, known: Mapping[str, Metric]) -> NewExperiment:
+    """The design with its metrics by their keys, those that exist. Raises `Invalid` where one is named twice."""
     if len({metric.key for metric in known.values()}) < len(known):
         raise Invalid("A metric may be named only once.", [FieldError("/metrics", "a key and an id name one metric")])
-    return new.model_copy(update={"metrics": new.metrics.renamed({name: each.key for name, each in known.items()})})
+    names = {name: known[name].key if name in known else name for name in new.metrics.names()}
+    return new.model_copy(update={"metrics": new.metrics.renamed(names)})
 
 
 def start(db: Db, reference: str) -> Experiment:

@@ -16,6 +16,7 @@ from services.experiments.queries import experiments
 from services.experiments.queries import looks as queries
 from shared.contracts.results import Design, Look, LookEffect
 from shared.db import Db, be_patient
+from shared.errors import Busy
 from shared.jobs import Progress, unwatched
 from shared.telemetry import log
 
@@ -32,12 +33,14 @@ class Answer(NamedTuple):
     question: Question | None
 
 
-def take(begin: Begin, reference: str, as_of: datetime | None, progress: Progress = unwatched) -> tuple[Look, bool]:
+def take(
+    begin: Begin, reference: str, as_of: datetime | None, progress: Progress = unwatched, *, long: bool = True
+) -> tuple[Look, bool]:
     """Take a look, and whether it is a new one: asking again for the same day spends nothing.
 
     Figures are read, verdicts are reached without holding a connection, and the look is stored, unless another one was
-    in the meantime; a look that is cancelled spends nothing. Raises `NothingToSee` and `Invalid` (a look before the
-    latest, or in the future).
+    in the meantime; a look that is cancelled spends nothing. Raises `NothingToSee`, `Invalid` (a look before the
+    latest, or in the future), and `Busy` where the experiment is not free, for which it waits `long` or for seconds.
     """
     with begin() as db:
         be_patient(db)
@@ -54,7 +57,7 @@ def take(begin: Begin, reference: str, as_of: datetime | None, progress: Progres
     if latest is not None and latest.digest == look.digest:
         raise NothingToSee("Nothing is new since the latest look: it stands.")
     with begin() as db:
-        experiments.experiment(db, reference, lock=True)
+        experiments.experiment(db, reference, lock=True, long=long)
         other = history(db, sight.experiment).latest
         if other is not None and other.number >= look.number:
             return other, False
@@ -112,11 +115,11 @@ def due(begin: Begin) -> list[str]:
 
 
 def take_due(begin: Begin, reference: str) -> Look | None:
-    """Take the daily look, if there is anything new to see."""
+    """Take the daily look, if there is anything new to see and no other work has the experiment: others' looks wait."""
     try:
-        look, fresh = take(begin, reference, None)
-    except NothingToSee as nothing:
-        log.info("look postponed", experiment=reference, reason=nothing.detail)
+        look, fresh = take(begin, reference, None, long=False)
+    except (NothingToSee, Busy) as hindrance:
+        log.info("look postponed", experiment=reference, reason=hindrance.detail)
         return None
     return look if fresh else None
 

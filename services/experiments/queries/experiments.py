@@ -104,12 +104,13 @@ def _json(value: object) -> str | None:
     return None if value is None else json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
-def experiment(db: Db, reference: str, *, lock: bool = False) -> Experiment:
+def experiment(db: Db, reference: str, *, lock: bool = False, long: bool = True) -> Experiment:
     """By key or id; with `lock` it stays as it is until the end of the transaction.
 
-    Raises `NotFound`, and `Busy` where too many wait for who has it, such as the assigning of a long list.
+    Raises `NotFound`, and `Busy` where too many wait for who has it, such as the assigning of a long list, or where it
+    is not free within seconds and nobody wants to wait `long`.
     """
-    return _experiments(db, [_row(db, reference, lock)])[0]
+    return _experiments(db, [_row(db, reference, lock, long)])[0]
 
 
 def listed(db: Db, state: State | None, after: list[str] | None, limit: int) -> list[Experiment]:
@@ -130,15 +131,16 @@ def in_state(db: Db, state: State) -> list[Experiment]:
     return _experiments(db, db.exec(query).all())
 
 
-def definition(db: Db, reference: str) -> Design:
-    """The design as it was given. Raises `NotFound`."""
-    return Design.model_validate(_row(db, reference).definition)
+def definition(db: Db, key: str) -> Design | None:
+    """The design as it was given, if there is one of this key."""
+    row = db.exec(select(ExperimentRow).where(ExperimentRow.key == key)).one_or_none()
+    return None if row is None else Design.model_validate(row.definition)
 
 
-def _row(db: Db, reference: str, lock: bool = False) -> ExperimentRow:
+def _row(db: Db, reference: str, lock: bool = False, long: bool = True) -> ExperimentRow:
     named = sa.or_(col(ExperimentRow.key) == reference, col(ExperimentRow.id) == as_id(reference))
     query = select(ExperimentRow).where(named).order_by((col(ExperimentRow.key) == reference).asc())
-    with waiting_for_others(db) if lock else nullcontext():
+    with waiting_for_others(db, long=long) if lock else nullcontext():
         found = db.exec(query.with_for_update() if lock else query, execution_options={"populate_existing": True})
     row = found.first()
     if row is None:
