@@ -68,6 +68,8 @@ def relative(found: Difference, quantiles: Quantiles) -> Interval:
     if control.estimate < RATIO_FROM * control.standard_error:
         return unknown("the control's mean is less than three of its standard errors from zero", "relative")
     ratio = treatment.estimate / control.estimate
+    if not found.standard_error > 0:
+        return unknown("no spread in either arm", METHOD, ratio - 1)
     error = sqrt(treatment.standard_error**2 + (ratio * control.standard_error) ** 2) / control.estimate
 
     def kept(rho: float) -> bool:
@@ -80,7 +82,9 @@ def relative(found: Difference, quantiles: Quantiles) -> Interval:
     step = found.standard_error / control.estimate
     low, high = _end(kept, ratio, -step), _end(kept, ratio, step)
     if not (isfinite(low) and isfinite(high)):
-        return unknown("unbounded: the control's mean is too uncertain", METHOD, ratio - 1)
+        bounded = all(isfinite(quantile) for quantile in quantiles(found.skewness))
+        why = "the control's mean is too uncertain" if bounded else "so is the difference"
+        return unknown(f"unbounded: {why}", METHOD, ratio - 1)
     return Interval(ratio - 1, low - 1, high - 1, nan, error, METHOD)
 
 

@@ -133,8 +133,8 @@ def test_a_loss_of_skewed_money_is_ruled_out_as_seldom_as_stated_with_five_per_c
     [
         (Mean(2.9, 1.0), 1.96, "less than three"),
         (Mean(-5.0, 1.0), 1.96, "not above zero"),
-        (Mean(4.0, 1.0), 4.5, "unbounded"),
-        (Mean(5.0, 0.0), math.inf, "unbounded"),
+        (Mean(4.0, 1.0), 4.5, "unbounded: the control's mean"),
+        (Mean(5.0, 0.0), math.inf, "unbounded: so is the difference"),
         (Mean(5.0, 1.0), math.nan, "no interval"),
     ],
 )
@@ -142,6 +142,12 @@ def test_no_relative_effect_without_ends_or_on_a_control_that_may_be_zero(contro
     found = ratio(control, Mean(7.0, 1.0), critical)
     assert math.isnan(found.low)
     assert words in found.reason
+
+
+def test_no_relative_effect_where_nobody_differs_and_the_reason_is_that():
+    exact = Difference(2.0, 0.0, math.nan, math.nan, Mean(5.0, 0.0), Mean(7.0, 0.0))
+    found = relative(exact, behind(exact, 2.0, 2.0))
+    assert (found.estimate, found.reason) == (pytest.approx(0.4), "no spread in either arm")
 
 
 def test_a_treatment_without_any_response_lost_everything():
