@@ -5,8 +5,11 @@ import hmac
 
 
 def keyed_hash(secret: str, value: str) -> bytes:
-    """HMAC-SHA-256 of `value` under `secret` (32 bytes); without the secret it tells nothing of the value."""
-    return hmac.new(secret.encode(), value.encode(), hashlib.sha256).digest()
+    """HMAC-SHA-256 of `value` under `secret` (32 bytes); without the secret it tells nothing of the value.
+
+    Any text has one, also what stands for bytes that are no UTF-8 or for half a character.
+    """
+    return hmac.new(secret.encode(), value.encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
 
 
 def derived_secret(secret: str, purpose: str) -> str:

@@ -6,7 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from shared.contracts.base import Flag, Message, Number, Text, WithoutNul, refuse_at
+from shared.contact_data import holds_contact_data
+from shared.contracts.base import NO_ADDRESS, Flag, Message, Number, Text, WithoutAddress, WithoutNul, refuse_at
 from shared.contracts.feedback import Kind
 
 Needed = Literal["value", "currency", "text", "campaign", "target_list", "experiment", "arm"]
@@ -24,10 +25,13 @@ class PropertyRule(Message):
     allowed: Annotated[list[Text], Field(max_length=200)] | None = None
 
 
+Description = Annotated[str, StringConstraints(max_length=1000), WithoutNul]
+
+
 class KindContent(Message):
     """What can be said of a kind of event. Properties it does not name may hold any JSON."""
 
-    description: Annotated[str, StringConstraints(max_length=1000), WithoutNul] = ""
+    description: Description = ""
     properties: dict[Annotated[str, StringConstraints(min_length=1, max_length=100), WithoutNul], PropertyRule] = Field(
         default_factory=dict
     )
@@ -38,12 +42,19 @@ class KindContent(Message):
 class NewKind(KindContent):
     """A kind of event that an installation declares for itself. Properties it does not name may hold any JSON.
 
-    Rules that no event or every event would keep are refused; such as are stored already can still be read.
+    Rules that no event or every event would keep are refused, and so are addresses; such as are stored already can
+    still be read.
     """
+
+    description: Annotated[Description, WithoutAddress] = ""
 
     @model_validator(mode="after")
     def _can_be_kept(self) -> Self:
         for name, rule in self.properties.items():
+            if holds_contact_data(name):
+                refuse_at(("properties",), f"the name of a property {NO_ADDRESS}")
+            if any(map(holds_contact_data, rule.allowed or [])):
+                refuse_at(("properties", name, "allowed"), NO_ADDRESS)
             _refuse_senseless(("properties", name), rule)
         category = self.properties.get("category")
         if category is not None and category.type != "text":

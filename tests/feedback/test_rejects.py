@@ -110,13 +110,17 @@ def test_personal_fields_are_hashed_and_the_reject_then_needs_the_event_to_be_sa
     assert answer["rejected"][0]["detail"].startswith("holds hashed fields")
 
 
-@given(st.binary(max_size=200), st.sampled_from([b"", b"mail ada.l@example.org", b'{"email": "ada"}']))
+LATIN_1 = [b'{"name": "J\xf6rg"}', b'{"email": "J\xf6rg <j@x.example>", ', b'{"note": "to j\xf6rg@example.com"}']
+
+
+@given(st.binary(max_size=200), st.sampled_from([b"", b"mail ada.l@example.org", b'{"email": "ada"}', *LATIN_1]))
 def test_no_address_survives_whatever_surrounds_it(rest: bytes, personal: bytes) -> None:
     found = rejects.kept(rest + personal, SECRET)
     assert b"ada.l@example.org" not in found.raw
     assert found.whole == (found.raw == rest + personal)
     if personal.startswith(b"{") and not rest:
         assert b'"ada"' not in found.raw
+        assert b"\xf6rg" not in found.raw
 
 
 def test_the_same_value_is_recognised_by_its_hash_and_long_items_are_cut() -> None:
@@ -173,6 +177,31 @@ def test_addresses_are_hashed_however_they_are_written(raw: str) -> None:
     for personal in ("170", "anna", "rg@", "u00f6rg", "ller.de", "brien", "o'"):
         assert personal not in shown.replace(hashed("anna@example.com", SECRET), "")
     assert not found.whole
+
+
+@pytest.mark.parametrize("personal", LATIN_1)
+@pytest.mark.parametrize("door", ["application/json", "application/x-ndjson", "alone"])
+def test_a_refused_item_that_is_not_utf8_costs_the_events_beside_it_nothing(
+    feedback: httpx.Client, event: Make, personal: bytes, door: str
+) -> None:
+    good = json.dumps(event()).encode()
+    beside = {"application/json": b"[%b, %b]", "application/x-ndjson": b"%b\n%b"}
+    body = beside[door] % (good, personal) if door in beside else personal
+    kind = door if door in beside else "application/json"
+    answer = feedback.post("/v1/events", content=body, headers={"Content-Type": kind})
+    if door == "alone" or (door == "application/json" and personal.endswith(b", ")):  # then no list can be told either
+        assert answer.status_code == 400
+    else:
+        assert (answer.status_code, answer.json()["accepted"], answer.json()["refused"]) == (200, 1, 1)
+    assert "rg" not in newest(feedback)["raw"].replace(good.decode(), "")
+
+
+@pytest.mark.parametrize("raw", [b"x" * rejects.RAW_LIMIT, b"a " * (rejects.RAW_LIMIT // 2)])
+def test_what_is_kept_of_a_long_item_is_found_quickly(raw: bytes) -> None:
+    began_at = time.process_time()
+    for _ in range(10):
+        rejects.kept(raw, SECRET)
+    assert time.process_time() - began_at < 0.25
 
 
 def test_what_is_broken_and_not_personal_is_kept_to_be_mended() -> None:
@@ -242,9 +271,12 @@ def test_many_unknown_kinds_at_once_do_not_read_the_table_for_each(feedback_engi
         ({"properties": {"n": {"type": "text", "allowed": []}}}, "/properties/n/allowed"),
         ({"properties": {"n": {"type": "text", "minimum": 0}}}, "/properties/n/minimum"),
         ({"properties": {"category": {"type": "number", "required": True}}}, "/properties/category/type"),
+        ({"description": "As ada@example.com wants it"}, "/description"),
+        ({"properties": {"ada@example.com": {"type": "text"}}}, "/properties"),
+        ({"properties": {"n": {"type": "text", "allowed": ["ada@example.com"]}}}, "/properties/n/allowed"),
     ],
 )
-def test_a_kind_that_no_event_could_be_of_is_not_declared(
+def test_a_kind_that_no_event_could_be_of_or_that_holds_an_address_is_not_declared(
     feedback: httpx.Client, unique: str, rule: dict[str, Any], pointer: str
 ) -> None:
     answer = feedback.put(f"/v1/kinds/k{unique}", json=rule)

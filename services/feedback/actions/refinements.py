@@ -70,7 +70,8 @@ def request(db: Db, new: NewRefinement) -> Job:
 def end(db: Db, refinement_id: UUID, state: str, why: str) -> None:
     """Note that a search failed or was cancelled before it came to a verdict.
 
-    Nobody has seen anything then: its number in the ledger, and with it its share of α, is free again.
+    Nobody has seen anything then, so it leaves the ledger. Its number, and with it its share of α, goes to the next
+    search only where it was the last; else the gap stays, which spends less than was allowed.
     """
     queries.change(db, refinement_id, "searching", {"state": state, "verdict": why, "proposal": None})
 

@@ -79,7 +79,7 @@ def _search(engine: Engine, peers: Peers, found: Refinement, progress: Progress)
         doubt = _doubt(evidence["counts"])
         state = "nothing" if doubt else "proposed"
         verdict = doubt or proposal.summary + ("" if question.listed else UNLISTED)
-    looked = proposal.verdict not in (Verdict.UNHEALTHY, Verdict.TOO_FEW)  # else nothing was spent: the number is free
+    looked = proposal.verdict not in (Verdict.UNHEALTHY, Verdict.TOO_FEW)  # else nothing was spent
     conclusion = {
         "state": state,
         "verdict": verdict,
