@@ -189,7 +189,10 @@ def _received(parts: Any) -> Iterator[bytes]:
 
 
 def _inflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The content of all members of a gzip body, one after another (RFC 1952, section 2.2)."""
+    """The content of all members of a gzip body, one after another (RFC 1952, section 2.2).
+
+    Zeros after a member are passed over, as gzip does: what writes in whole blocks fills the last one with them.
+    """
     inflate = zlib.decompressobj(wbits=31)
     taken = given = 0
     try:
@@ -198,6 +201,9 @@ def _inflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
             waiting = chunk
             while waiting:
                 if inflate.eof:
+                    waiting = waiting.lstrip(b"\0")
+                    if not waiting:
+                        break
                     inflate = zlib.decompressobj(wbits=31)
                 out = inflate.decompress(waiting, 1 << 20)
                 given += len(out)

@@ -88,8 +88,10 @@ def log_what_ends_the_process() -> None:
             sys.__excepthook__(kind, error, trace)
 
     def in_thread(thrown: threading.ExceptHookArgs) -> None:
-        if thrown.exc_value is not None:
+        if isinstance(thrown.exc_value, Exception):
             log.critical("thread ended", **seen_of(thrown.exc_value))
+        else:
+            threading.__excepthook__(thrown)  # which knows that `SystemExit` ends a thread as it should
 
     sys.excepthook, threading.excepthook = in_main, in_thread
 

@@ -19,7 +19,7 @@ from shared.auth import create_key, list_keys, revoke_key
 from shared.db import transaction
 from shared.idempotency import Repeatable
 from shared.settings import Settings
-from shared.telemetry import configure_logging
+from shared.telemetry import configure_logging, log_what_ends_the_process
 from tests.conftest import SECRET
 from tests.shared import conftest as toys
 
@@ -179,7 +179,10 @@ def test_a_gzip_body_of_several_members_is_read_to_its_end(toy: httpx.Client) ->
     assert toy.post("/v1/things/count", content=whole, headers=headers).json() == {"rows": 3}
     bytewise = (whole[at : at + 1] for at in range(len(whole)))
     assert toy.post("/v1/things/count", content=bytewise, headers=headers).json() == {"rows": 3}
-    for after in (b"no gzip", members[0][:-1]):
+    padding = bytes(100)
+    for padded in (whole + padding, padding.join(members), iter([*members, padding, padding])):
+        assert toy.post("/v1/things/count", content=padded, headers=headers).json() == {"rows": 3}
+    for after in (b"no gzip", members[0][:-1], padding + b"no gzip"):
         assert toy.post("/v1/things/count", content=whole + after, headers=headers).status_code == 400
 
 
@@ -241,6 +244,27 @@ def test_what_libraries_log_of_an_error_is_its_kind_and_place_too(
     configure_logging(settings.model_copy(update={"log_level": "error"}), "audience")
     written = capfd.readouterr().err
     assert json.loads(written)["error"] == "KeyError"
+    assert "secret@example.org" not in written
+
+
+@pytest.mark.parametrize(("thrown", "said"), [(KeyError, ["thread ended"]), (SystemExit, [])])
+def test_a_thread_that_breaks_is_logged_and_one_that_ends_itself_is_not(
+    settings: Settings, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    thrown: type[BaseException], said: list[str],
+) -> None:  # fmt: skip
+    def end() -> None:
+        raise thrown("secret@example.org")
+
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    configure_logging(settings, "audience")
+    log_what_ends_the_process()
+    thread = threading.Thread(target=end)
+    thread.start()
+    thread.join()
+    configure_logging(settings.model_copy(update={"log_level": "error"}), "audience")
+    written = capfd.readouterr().err
+    assert [json.loads(line)["event"] for line in written.splitlines()] == said
     assert "secret@example.org" not in written
 
 
