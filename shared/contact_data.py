@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterator
+from typing import Any
 
 PHONE_MARKS = re.compile(r"[\s().\-/]+")
 PHONE = re.compile(r"^(?:\+|00)([1-9][0-9]{7,14})$", re.ASCII)
@@ -47,6 +48,19 @@ def holds_contact_data(text: str) -> bool:
     if may_hold_e_mail(text) and next(e_mails(text), None) is not None:
         return True
     return text.lstrip()[:1] in ("+", "0", "(", "＋") and is_phone(text)
+
+
+def texts(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """The texts in a JSON value, each after its place (RFC 6901); names of fields are none.
+
+    >>> list(texts({"where": {"a/b": [1, "x"]}}))
+    [('/where/a~1b/1', 'x')]
+    """
+    if isinstance(value, str):
+        yield place, value
+    elif isinstance(value, list | dict):
+        for name, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from texts(item, f"{place}/{str(name).replace('~', '~0').replace('/', '~1')}")
 
 
 def is_phone(text: str) -> bool:

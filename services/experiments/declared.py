@@ -1,8 +1,10 @@
-"""Whether a metric counts what can arrive: kinds of event that exist, with properties that they declare. Pure."""
+"""What is wrong with a metric: kinds of event or properties that do not exist, addresses of somebody. Pure."""
 
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
+from shared.contact_data import holds_contact_data, texts
+from shared.contracts.base import NO_ADDRESS
 from shared.contracts.comparisons import OF_TEXT, ORDERING, PRESENCE, Comparison
 from shared.contracts.kinds import MONEY as OF_MONEY
 from shared.contracts.kinds import WELL_KNOWN
@@ -46,6 +48,12 @@ def faults(new: NewMetric, kinds: Kinds) -> list[FieldError]:
     if new.value is not None:
         found += [fault for name in names for fault in _value(name, new.value, kinds[name])]
     return list(dict.fromkeys(found))
+
+
+def addresses(new: NewMetric) -> list[FieldError]:
+    """Where a metric holds an address of somebody: every reader of results would be told it."""
+    told = new.model_dump(mode="json", by_alias=True, include={"name", "where", "events"})
+    return [FieldError(place, NO_ADDRESS) for place, text in texts(told) if holds_contact_data(text)]
 
 
 def _conditions(

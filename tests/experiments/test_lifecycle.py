@@ -181,6 +181,10 @@ def test_a_draft_older_than_a_rule_is_read_and_cannot_start(experiments, experim
             (json.dumps(change), found["id"]),
         )
     assert experiments.get(f"/v1/experiments/{found['key']}").json()["alpha"] == change.get("alpha", 0.05)
+    if "metrics" in change:
+        body = {"key": found["key"], "hypothesis": "A mail helps.", "arms": ARMS, "seed": found["key"]}
+        body |= {"method": "group_sequential", **change}
+        assert created(experiments.post("/v1/experiments", json=body))["id"] == found["id"]
     answer = experiments.post(f"/v1/experiments/{found['key']}/start")
     assert (answer.status_code, answer.json()["type"]) == (409, "urn:attune:problem:cannot-be-judged")
 
@@ -246,6 +250,15 @@ def test_an_unknown_list_or_campaign_is_refused_at_the_field(audience, experimen
         ({"event": None, "events": [{"event": "view", "where": {"a/b": {"is": "exists"}}}]}, "/events/0/where/a~1b"),
         ({"kind": "count", "value": "pieces"}, "/value"),
         ({"kind": "count", "value": "category"}, "/value"),
+        ({"name": "orders of ada@example.com"}, "/name"),
+        ({"where": {"category": {"is": "in", "value": ["x", "ada@example.com"]}}}, "/where/category/value/1"),
+        (
+            {
+                "event": None,
+                "events": [{"event": "order", "where": {"order_id": {"is": "eq", "value": "+49 170 1234567"}}}],
+            },
+            "/events/0/where/order_id/value",
+        ),
     ],
 )
 def test_a_bad_metric_is_refused_at_the_field(experiments, unique, change, pointer):

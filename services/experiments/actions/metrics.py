@@ -78,6 +78,8 @@ def _same(known: Metric, new: NewMetric, currency: str) -> bool:
 
 
 def _store(db: Db, new: NewMetric, currency: str) -> Metric:
+    if wrong := declared.addresses(new):
+        raise Invalid("A metric must not hold an address.", wrong)
     if wrong := declared.faults(new, queries.kinds(db)):
         raise Invalid("The metric counts what cannot arrive.", wrong)
     new = _filled(new, currency)
