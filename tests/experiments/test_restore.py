@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from services.audience.actions import consents
 from services.experiments.actions import outcomes
+from services.experiments.queries import moments
 from services.stack.postgres import EmbeddedPostgres, _binaries, free_port
 from shared.db import connect, transaction
 from shared.migrate import migrate
@@ -79,6 +80,8 @@ def test_a_restored_copy_has_its_customers_its_archive_and_what_was_not_counted_
     counting = connect(copy.database_of("experiments"), name="tests")
     assert outcomes.tick(lambda: transaction(counting)) >= 2
     assert outcomes.tick(lambda: transaction(counting)) == 0
+    with transaction(counting) as db:  # of the archive only the outcome differs that came too late for it
+        assert [moments.disagreements(db, each["id"]) for each in (live, away)] == [0, 1]
     permitting = connect(copy.database_of("audience"), name="tests")
     with transaction(permitting) as db:
         consents.take_withdrawals(db)
