@@ -10,7 +10,7 @@ from services.audience.queries import segments as queries
 from services.audience.queries.evaluations import Meant
 from services.audience.queries.segments import Change
 from services.audience.segments.catalogue import referred
-from services.audience.segments.check import check, check_still
+from services.audience.segments.check import check, check_once, check_still
 from services.audience.segments.describe import describe, phrase
 from services.audience.segments.match import Verdict
 from services.audience.segments.match import explain as verdicts_on
@@ -93,7 +93,8 @@ def revise(db: Db, reference: str, revision: Revision) -> Segment:
         queries.rename(db, segment.id, revision.name)
         log.info("segment renamed", segment=segment.key)
         return queries.find(db, reference)
-    check(revision.definition, queries.catalogue(db, revision.definition, now), own=segment.key)
+    catalogue = queries.catalogue(db, revision.definition, now)
+    check(revision.definition, catalogue, own=segment.key, in_force=segment.definition)
     version = segment.version + 1
     change = Change(segment.id, version, revision.definition, revision.name, revision.note, revision.evidence)
     queries.revise(db, change, now)
@@ -117,7 +118,7 @@ def preview(db: Db, asked: PreviewRequest) -> Preview:
     """Count without storing anything. Raises `Invalid`, `TooSlow` pointing at the slowest clause."""
     as_of = asked.as_of or datetime.now(UTC)
     catalogue = queries.catalogue(db, asked.definition, as_of)
-    check(asked.definition, catalogue)
+    check_once(asked.definition, catalogue)
     try:
         found = evaluations.preview(db, asked.definition, as_of, catalogue, asked.timeout_ms)
     except evaluations.TooSlow as error:

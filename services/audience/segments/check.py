@@ -5,12 +5,12 @@ from typing import Any
 
 from services.audience.segments.catalogue import EVENT_FIELDS, Catalogue, referred
 from services.audience.segments.measures import OF_NUMBERS, ZERO_WITHOUT_EVENTS, comparison, measure_type
-from services.audience.segments.tree import walk
+from services.audience.segments.tree import children, walk
 from services.audience.segments.values import read, type_of
 from shared.contact_data import holds_contact_data
 from shared.contracts.audience import AttributeType
 from shared.contracts.base import NO_ADDRESS
-from shared.contracts.clauses import AttributeClause, Clause, ConsentClause, EventClause, TraitClause
+from shared.contracts.clauses import AttributeClause, Clause, ConsentClause, EventClause, Measure, TraitClause
 from shared.contracts.comparisons import OF_TEXT, OF_TIME, ORDERING, PRESENCE, Operator
 from shared.contracts.scopes import CHANNELS, PURPOSES
 from shared.errors import FieldError, Invalid
@@ -34,23 +34,59 @@ _SUITS: dict[tuple[Operator, ...], tuple[AttributeType, ...]] = {
 }
 
 
-def check(definition: Clause, catalogue: Catalogue, own: str | None = None) -> None:
-    """Refuse a definition that names what is not there or compares what cannot be compared.
+def check(definition: Clause, catalogue: Catalogue, own: str | None = None, in_force: Clause | None = None) -> None:
+    """Before a definition is kept: refuse one that cannot be evaluated, or that says what is no longer taken.
 
-    `own` is the key of the segment it is for. Raises `Invalid` with one error for each clause that is wrong, at most
-    100; their pointers are into a body that holds the definition as `definition`.
+    `own` is the key of the segment it is for, and `in_force` what that says now: a clause of it may stay as it is,
+    whatever release let it in. Raises `Invalid` with one error for each clause that is wrong, at most 100; their
+    pointers are into a body that holds the definition as `definition`.
     """
-    found = _addresses(definition) or problems(definition, catalogue) or _idle_zones(definition, catalogue)
-    found = found or _of_references(definition, catalogue, own)
+    kept = [] if in_force is None else [clause for _, clause in walk(in_force)]
+    found = problems(definition, catalogue) or _not_taken(definition, catalogue, kept)
+    _refuse(found or _of_references(definition, catalogue, own))
+
+
+def check_once(definition: Clause, catalogue: Catalogue) -> None:
+    """Before a definition is evaluated that nobody keeps; it may be one that is stored. Raises `Invalid` as `check`."""
+    _refuse(problems(definition, catalogue) or _of_references(definition, catalogue, None))
+
+
+def _refuse(found: list[FieldError]) -> None:
     if found:
         pointed = [FieldError(f"/definition{one.pointer}", one.detail) for one in found[:100]]
         raise Invalid("The definition does not fit the catalogue.", pointed)
 
 
-def _addresses(definition: Clause) -> list[FieldError]:
-    """Where a definition holds an address of somebody: it would be kept in words, and with every list."""
-    told = definition.model_dump(mode="json", by_alias=True)
-    return [FieldError(place, NO_ADDRESS) for place, text in _texts(told, "") if holds_contact_data(text)]
+def _not_taken(definition: Clause, catalogue: Catalogue, kept: list[Clause]) -> list[FieldError]:
+    """What can be evaluated, but is refused of a clause that is not `kept`: earlier releases took it."""
+    return [
+        FieldError(node.path + pointer, detail)
+        for node in walk(definition)
+        if not children(node) and node.clause not in kept
+        for pointer, detail in _not_taken_of(node.clause, catalogue)
+    ]
+
+
+def _not_taken_of(clause: Clause, catalogue: Catalogue) -> Iterator[FieldError]:
+    told = clause.model_dump(mode="json", by_alias=True)
+    for place, text in _texts(told, ""):
+        if holds_contact_data(text):  # it would be kept in words, and with every list
+            yield FieldError(place, NO_ADDRESS)
+    if isinstance(clause, AttributeClause) and "zone" in clause.model_fields_set:
+        of_days = catalogue.attributes.get(clause.attribute) is AttributeType.DATE and clause.is_ in OF_TIME
+        if not of_days:  # who names one means it
+            yield FieldError(
+                "/zone", "only calendar days, counted from now, have a zone: of a date, by an operator of time"
+            )
+    if isinstance(clause, EventClause) and clause.of is not None:
+        of_time = catalogue.property_type(clause.event, clause.of) is AttributeType.INSTANT
+        if of_time:  # only `distinct` comes here: one instant may be there in several forms
+            yield FieldError("/of", _as_it_came(clause.of))
+
+
+def _as_it_came(name: str) -> str:
+    """Times in events are kept as they came, so that they neither compare nor sort."""
+    return f"{name} is a time, which can only exist or be missing"
 
 
 def _texts(value: Any, place: str) -> Iterator[tuple[str, str]]:
@@ -59,19 +95,6 @@ def _texts(value: Any, place: str) -> Iterator[tuple[str, str]]:
     elif isinstance(value, list | dict):
         for name, item in value.items() if isinstance(value, dict) else enumerate(value):
             yield from _texts(item, f"{place}/{name}")
-
-
-def _idle_zones(definition: Clause, catalogue: Catalogue) -> list[FieldError]:
-    """Where a zone is named that changes nothing, and was meant to. Of what is stored already that is no fault."""
-    return [
-        FieldError(
-            f"{path}/zone", "only calendar days, counted from now, have a zone: of a date, by an operator of time"
-        )
-        for path, clause in walk(definition)
-        if isinstance(clause, AttributeClause)
-        and "zone" in clause.model_fields_set
-        and not (clause.is_ in OF_TIME and catalogue.attributes.get(clause.attribute) is AttributeType.DATE)
-    ]
 
 
 def check_still(definition: Clause, catalogue: Catalogue) -> None:
@@ -178,7 +201,7 @@ def _of_event(clause: EventClause, catalogue: Catalogue) -> Iterator[FieldError]
         if kind is None:
             yield FieldError(place, _undeclared(clause.event, name))
         elif kind is AttributeType.INSTANT and condition.is_ not in PRESENCE:
-            yield FieldError(f"{place}/is", f"{name} is a time, which can only exist or be missing")
+            yield FieldError(f"{place}/is", _as_it_came(name))
         else:
             wrong = _of_comparison(name, kind, condition.is_, condition.value)
             yield from (FieldError(place + pointer, detail) for pointer, detail in wrong)
@@ -199,8 +222,8 @@ def _of_measure(clause: EventClause, catalogue: Catalogue) -> Iterator[FieldErro
         if clause.measure in OF_NUMBERS and kind is not AttributeType.NUMBER:
             yield FieldError("/of", f"{clause.measure} needs a number; {clause.of} is {_A[kind]}")
             return
-        if kind is AttributeType.INSTANT:  # kept as told, so one instant may be there in several forms
-            yield FieldError("/of", f"{clause.of} is a time, which can only exist or be missing")
+        if kind is AttributeType.INSTANT and clause.measure is not Measure.DISTINCT:
+            yield FieldError("/of", _as_it_came(clause.of))
             return
     operator, value = comparison(clause)
     if operator in PRESENCE and clause.measure in ZERO_WITHOUT_EVENTS:

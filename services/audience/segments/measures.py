@@ -69,6 +69,8 @@ def measure(
         return _of_time(clause.measure, [event.occurred_at for event in counted], as_of)
     kind = AttributeType.NUMBER if clause.measure in OF_NUMBERS else property_type(clause.event, name)
     assert kind is not None, "checked before"
+    if clause.measure is Measure.DISTINCT and kind is AttributeType.INSTANT:
+        kind = AttributeType.TEXT  # as it came: what an earlier release stored is counted as it always was
     values = [value for event in counted if (value := read(kind, event.field(name))) is not None]
     return _of_values(clause.measure, values)
 

@@ -73,13 +73,15 @@ def ordered(*values) -> list[SeenEvent]:
     return [SeenEvent(str(n), "order", AS_OF - timedelta(days=1), Decimal(value)) for n, value in enumerate(values)]
 
 
-def viewed(seen) -> list[SeenEvent]:
-    return [SeenEvent("1", "view", AS_OF - timedelta(days=1), properties={"seen": seen})]
+def viewed(*seen) -> list[SeenEvent]:
+    at = AS_OF - timedelta(days=1)
+    return [SeenEvent(str(n), "view", at, properties={"seen": one}) for n, one in enumerate(seen)]
 
 
 MOST = 2**63 - 1
 AVERAGE = {"event": "order", "measure": "avg"}
 SEEN = {"event": "view", "where": {"seen": {"is": "exists"}}}
+FORMS = {"event": "view", "measure": "distinct", "of": "seen", "is": "eq"}  # as an earlier release took it
 
 
 @pytest.mark.parametrize(
@@ -93,6 +95,7 @@ SEEN = {"event": "view", "where": {"seen": {"is": "exists"}}}
         (SEEN, viewed("2024-01-01T01:00:00.123456789Z"), True),
         (SEEN, viewed(7), True),
         (SEEN, viewed(None), False),
+        (FORMS | {"value": 2}, viewed("2024-01-01T01:00Z", "2024-01-01T01:00:00Z", "2024-01-01T01:00Z", 7), True),
     ],
 )
 def test_sql_and_python_agree_on_large_numbers_and_on_what_a_property_holds(owner_engine, clause, events, is_meant):
