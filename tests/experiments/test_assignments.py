@@ -132,23 +132,26 @@ def test_external_rows_are_refused_one_by_one(experiments, experiment, unique):
         {**good, "customer_id": "bert@example.org"},
         {**good, "customer_id": "+436601234567"},
     ]
+    twice = ndjson([good]).replace(b'"customer_id"', b'"customer_id": "somebody-else", "customer_id"')
     body = (
         ndjson(rows)
         + b"not json\n"
         + b'{"customer_id": NaN}\n'
         + b"\xff\xfe\n"
         + b'{"customer_id": "a\\u0000", "arm": "mail", "assigned_at": "2026-03-02T09:00:00Z"}\n'
+        + twice
     )
     answer = experiments.post(f"/v1/experiments/{key}/assignments?source=external", content=body, headers=NDJSON)
     report = answer.json()
     assert answer.status_code == 201
-    assert (report["new"], report["already"], report["rejected"]) == (2, 1, 13)
+    assert (report["new"], report["already"], report["rejected"]) == (2, 1, 14)
     assert [(row["line"], row["pointer"]) for row in report["rejects"]] == [
         (2, "/arm"), (3, "/assigned_at"), (4, "/customer_id"), (5, "/arm"), (8, "/customer_id"), (9, "/arm"),
-        (10, "/userId"), (11, "/customer_id"), (12, "/customer_id"), (13, ""), (14, "/customer_id"), (15, ""),
-        (16, "/customer_id"),
+        (10, "/userId"), (11, "/customer_id"), (12, "/customer_id"), (13, ""), (14, ""), (15, ""),
+        (16, "/customer_id"), (17, ""),
     ]  # fmt: skip
     assert report["rejects"][7]["detail"] == "must not hold an e-mail address or telephone number"
+    assert report["rejects"][-1]["detail"] == "The row names a field twice (customer_id)."
 
 
 def test_who_needs_an_experiment_that_is_being_assigned_waits_for_it(

@@ -66,6 +66,14 @@ def test_the_same_amount_in_other_digits_is_the_same_event(feedback: httpx.Clien
     assert verdicts(feedback.post("/v1/events", json=[event(value=12.5)])) == (0, 1, 0, 0)
 
 
+@pytest.mark.parametrize("form", ["%s", "[%s]", "[%s, {}]"])
+def test_of_a_field_that_an_event_names_twice_the_last_counts(feedback: httpx.Client, event: Make, form: str) -> None:
+    sent = json.dumps(event(value="2")).replace('"value"', '"value": "1", "value"')
+    answer = feedback.post("/v1/events", content=form % sent, headers={"Content-Type": "application/json"})
+    assert verdicts(answer)[0] == 1
+    assert kept(feedback, event()["customer_id"])[0]["value"] == "2"
+
+
 def test_a_list_may_hold_the_same_event_twice(feedback: httpx.Client, event: Make) -> None:
     answer = feedback.post("/v1/events", json=[event(), event(), event(value="1")])
     assert verdicts(answer) == (1, 1, 1, 0)

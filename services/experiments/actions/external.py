@@ -10,13 +10,13 @@ from services.experiments.actions.assignments import CODE_VERSION, AlreadyAssign
 from services.experiments.lifecycle import WrongState
 from services.experiments.queries import assignments, experiments, looks
 from services.experiments.queries import external as queries
-from shared.bodies import chunked
+from shared.bodies import chunked, parse_json
 from shared.contracts.assignments import AssignmentsRun, ExternalAssignment, RefusedRow
 from shared.contracts.base import in_words
 from shared.contracts.experiments import Experiment, Population, State
 from shared.contracts.results import Design
 from shared.db import Db, be_patient, new_id
-from shared.errors import Conflict
+from shared.errors import Conflict, Invalid, Unreadable
 
 SHOWN = 100
 FORGOTTEN_AFTER = timedelta(days=1)
@@ -35,8 +35,11 @@ def read(line: int, raw: bytes | dict[str, str]) -> Row:
     """One row of an upload, or why it is refused."""
     try:
         if isinstance(raw, bytes):
-            return line, ExternalAssignment.model_validate_json(raw)
+            raw = parse_json(raw)
         return line, ExternalAssignment.model_validate(raw)
+    except (Unreadable, Invalid) as error:
+        pointer = error.errors[0].pointer if error.errors else ""
+        return line, RefusedRow(line=line, pointer=pointer, detail=error.detail.replace("The body", "The row"))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         pointer = "".join(f"/{part}" for part in first["loc"])
