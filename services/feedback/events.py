@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from shared.contact_data import holds_contact_data
-from shared.contracts.base import EARLIEST, LATEST
+from shared.contracts.base import EARLIEST, LATEST, NO_BLANKS
 from shared.contracts.feedback import Event
 from shared.contracts.kinds import TEXT, KindRule, NewKind, PropertyRule
 from shared.errors import FieldError
@@ -39,6 +39,8 @@ def problems(event: Event, registry: Registry, received_at: datetime) -> list[Fi
     found = []
     if holds_contact_data(event.customer_id):
         found.append(FieldError("/customer_id", "must be your own id, not an e-mail address or telephone number"))
+    if rule.follows == "nothing" and event.customer_id != event.customer_id.strip():
+        found.append(FieldError("/customer_id", NO_BLANKS))  # who says no is heard under any id
     if event.occurred_at > received_at + AHEAD:
         found.append(FieldError("/occurred_at", "lies more than 24 hours in the future"))
     for name in rule.required:

@@ -18,7 +18,7 @@ from shared.contracts.base import (
     JsonValue,
     Key,
     Message,
-    NewCustomerId,
+    WithoutAddress,
     WithoutNul,
     Written,
     refuse_at,
@@ -115,7 +115,7 @@ class Event(Message):
     """
 
     event_id: EventId | None = None
-    customer_id: NewCustomerId
+    customer_id: CustomerId
     kind: Kind
     occurred_at: Annotated[AwareDatetime, Field(ge=EARLIEST, lt=LATEST), Written]
     value: Amount | None = None
@@ -286,4 +286,4 @@ class Refinement(Message):
 class Rejection(Message):
     """Why a proposed refinement was turned down."""
 
-    reason: Annotated[str, StringConstraints(min_length=1, max_length=2000), WithoutNul]
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=2000), WithoutNul, WithoutAddress]

@@ -216,6 +216,12 @@ def test_a_proposal_is_turned_down_with_a_reason_and_a_changed_segment_is_not_ov
     assert done(world.audience.get(f"/v1/segments/{world.name}"))["version"] == 2
 
 
+def test_no_address_is_kept_with_the_reason_of_a_decision(feedback: httpx.Client) -> None:
+    reason = {"reason": "ada@example.com said no"}
+    refused = feedback.post("/v1/refinements/0190a0a0-0000-7000-8000-000000000000/reject", json=reason)
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/reason")
+
+
 def test_what_was_accepted_cannot_be_turned_down_while_the_segment_is_being_revised(
     world: World, owner_engine: sa.Engine
 ) -> None:

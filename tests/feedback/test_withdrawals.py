@@ -35,6 +35,19 @@ def test_a_withdrawal_is_published_when_the_call_returns(
     assert found["placed"]
 
 
+@pytest.mark.parametrize("blanks", [" {0}", "{0}\t", "\u00a0{0}\u2003 "])
+def test_who_says_no_under_an_id_with_blanks_around_it_is_heard_with_and_without_them(
+    feedback: httpx.Client, owner_engine: sa.Engine, event: Make, unique: str, blanks: str
+) -> None:
+    sent = event(kind="unsubscribed", value=..., customer_id=blanks.format(unique))
+    for body in ([sent], sent | {"customer_id": unique}):
+        assert feedback.post("/v1/events", json=body).json()["accepted"] == 1
+    for customer in (sent["customer_id"], unique):
+        assert [row["reason"] for row in withdrawn(owner_engine, customer)] == ["unsubscribed"]
+    refused = feedback.post("/v1/events", json=event(customer_id=sent["customer_id"]))
+    assert refused.json()["errors"][0]["pointer"] == "/customer_id"
+
+
 def test_a_withdrawal_that_names_nothing_covers_all(
     feedback: httpx.Client, owner_engine: sa.Engine, event: Make
 ) -> None:

@@ -72,14 +72,19 @@ STAGE = sa.text(f"""
 """)  # noqa: S608
 UNSTAGE = sa.text("drop table incoming")
 
-# As it was said; what that covers is computed by the table (`covers_brand` and the like).
+# As it was said; what that covers is computed by the table (`covers_brand` and the like). An id with blanks around it
+# is that of a customer whom an earlier release stored so, or a slip of the pen: the withdrawal holds for both.
+BLANKS = "".join(filter(str.isspace, map(chr, range(0x10000))))
 WITHDRAW = sa.text("""
     insert into feedback.withdrawal (customer_id, event_id, brand, channel, purpose, at, reason, batch_id)
-    select e.customer_id, e.event_id, e.properties ->> 'brand', e.properties ->> 'channel', e.properties ->> 'purpose',
+    select w.customer_id, e.event_id, e.properties ->> 'brand', e.properties ->> 'channel', e.properties ->> 'purpose',
            e.occurred_at, e.kind, e.batch_id
       from feedback.event as e
+     cross join lateral (select e.customer_id union select btrim(e.customer_id, :blanks)) as w (customer_id)
      where e.batch_id = :batch_id
        and (e.kind in ('unsubscribed', 'complained') or (e.kind = 'bounced' and e.properties ->> 'bounce' = 'hard'))
+       and w.customer_id <> ''
+        on conflict do nothing
 """)
 
 SHOWN = f"{_NAMES}, received_at, batch_id".replace("category, ", "")
@@ -202,7 +207,7 @@ def _row(event: Event, currency: str) -> tuple[str | None, ...]:
 
 def withdraw(db: Db, batch_id: int) -> None:
     """Put the withdrawals among an arrival's events in force, in the transaction that brought them."""
-    db.execute(WITHDRAW, {"batch_id": batch_id})
+    db.execute(WITHDRAW, {"batch_id": batch_id, "blanks": BLANKS})
 
 
 def of_customer(
