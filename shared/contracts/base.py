@@ -1,6 +1,7 @@
 """The types every message is made of. What they refuse, no service ever sees."""
 
 import math
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -27,6 +28,7 @@ M = TypeVar("M", bound=BaseModel)
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+_ID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 NO_BLANKS = "must not begin or end with a blank: the same id without it would be somebody else"
 NO_ADDRESS = "must not hold an e-mail address or telephone number"
 
@@ -90,11 +92,11 @@ def _in_range(instant: datetime) -> datetime:
 
 
 def as_id(reference: str) -> UUID | None:
-    """The id that a reference to something by key or id is, if it is one."""
-    try:
-        return UUID(reference)
-    except ValueError:
-        return None
+    """The id that a reference to something by key or id is, if it is one: with its hyphens, in letters of any case.
+
+    Without hyphens it may be a key, the MD5 of something for example.
+    """
+    return UUID(reference) if _ID.fullmatch(reference) else None
 
 
 def _no_id(key: str) -> str:
@@ -106,7 +108,7 @@ def _no_id(key: str) -> str:
 def _trimmed(customer_id: str) -> str:
     if customer_id != customer_id.strip():
         raise ValueError(NO_BLANKS)
-    return customer_id
+    return _without_nul(customer_id)
 
 
 def _no_address(text: str) -> str:
@@ -134,7 +136,7 @@ WithoutNul = AfterValidator(_without_nul)
 """After the constraints of a text, or else what is too long is said to have too many items."""
 Text = Annotated[str, WithoutNul]
 CustomerId = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_without_nul)]
-NewCustomerId = Annotated[CustomerId, AfterValidator(_trimmed)]
+NewCustomerId = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_trimmed)]
 """The id in what is told of a customer. What an earlier release stored may have blanks, and can be asked for."""
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$")]
 NewKey = Annotated[Key, AfterValidator(_no_id)]

@@ -18,7 +18,8 @@ def test_a_campaign_is_created_found_by_key_and_id_and_listed(audience, unique):
     )
     found = audience.get(f"/v1/campaigns/{unique}").json()
     assert found["id"] == campaign["id"]
-    assert audience.get(f"/v1/campaigns/{campaign['id']}").json() == found
+    for reference in (campaign["id"], campaign["id"].upper()):
+        assert audience.get(f"/v1/campaigns/{reference}").json() == found
     keys = [one["key"] for one in audience.get("/v1/campaigns", params={"limit": 1000}).json()["items"]]
     assert unique in keys
     assert keys == sorted(keys)
@@ -52,7 +53,6 @@ def test_repeated_with_its_idempotency_key_it_is_the_same_campaign(audience, uni
         ({"key": "with space"}, "/key"),
         ({"key": "'; drop table"}, "/key"),
         ({"key": "01958f3e-8f6a-7cc1-b1a4-6a2f6f3c9f10"}, "/key"),
-        ({"key": "01958f3e8f6a7cc1b1a46a2f6f3c9f10"}, "/key"),
         ({"name": ""}, "/name"),
         ({"name": "for ada@example.com"}, "/name"),
         ({"owner": "ada@example.com"}, "/owner"),

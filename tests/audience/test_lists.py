@@ -227,16 +227,17 @@ def test_what_was_sent_is_not_counted_beside_its_reservation(audience, crowd, un
     assert removed(third)["not fatigued"] == 1
 
 
-@pytest.mark.parametrize("named", ["list", "campaign"])
+@pytest.mark.parametrize("named", ["list", "campaign", "id in capitals"])
 @pytest.mark.parametrize(("kind", "contacts"), [("sent", 1), ("not_sent", 0)])
 def test_a_reservation_ends_when_the_tool_says_what_became_of_it(
     audience, crowd, unique, owner_engine, named, kind, contacts
 ):
     campaign = {"key": unique, "name": "Spring", "channel": "email", "purpose": "marketing"}
-    assert audience.post("/v1/campaigns", json=campaign).status_code == 201
+    made = audience.post("/v1/campaigns", json=campaign).json()
+    name = made["id"].upper() if named == "id in capitals" else unique
     best = {"rank_by": {"attribute": "age"}, "limit": 1}
-    first = build(audience, crowd, f"{unique} first", campaign=unique, **best)
-    naming = {"target_list": first["id"]} if named == "list" else {"campaign": unique}
+    first = build(audience, crowd, f"{unique} first", campaign=name, **best)
+    naming = {"target_list": first["id"]} if named == "list" else {"campaign": name}
     event(owner_engine, f"{unique}-19", days_ago=0, kind=kind, **naming)
     for count in (1, 2):
         capped = build(audience, crowd, f"{unique} {count}", dry_run=True, max_contacts={"count": count, "days": 7})
@@ -265,7 +266,7 @@ def test_a_service_message_bypasses_caps(audience, load, unique, owner_engine):
     assert (built["count"], built["purpose"], built["channel"]) == (1, "service", "email")
 
 
-@pytest.mark.parametrize("naming", [None, "list", "campaign key", "campaign id"])
+@pytest.mark.parametrize("naming", [None, "list", "campaign key", "campaign id", "campaign id in capitals"])
 def test_service_messages_use_up_no_cap(audience, crowd, unique, owner_engine, naming):
     campaign = {"key": unique, "name": "Recall", "channel": "email", "purpose": "service"}
     campaign = audience.post("/v1/campaigns", json=campaign).json()
@@ -275,7 +276,10 @@ def test_service_messages_use_up_no_cap(audience, crowd, unique, owner_engine, n
         as_service = sa.text("update audience.target_list set purpose = 'service' where id = :id")
         connection.execute(as_service, {"id": recall["id"]})
     told = {"list": {"target_list": recall["id"]}, "campaign key": {"campaign": unique}}
-    told["campaign id"] = {"campaign": campaign["id"]}
+    told |= {
+        "campaign id": {"campaign": campaign["id"]},
+        "campaign id in capitals": {"campaign": campaign["id"].upper()},
+    }
     if naming is not None:
         event(owner_engine, f"{unique}-19", days_ago=0, **told[naming])
     capped = build(audience, crowd, unique, dry_run=True, max_contacts={"count": 1, "days": 7})

@@ -1,8 +1,11 @@
 """What all bodies have in common, in all services."""
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
+import httpx
 import pytest
 
 from shared.contracts.assignments import ExternalAssignment
@@ -56,3 +59,28 @@ def test_no_body_takes_a_number_or_a_truth_that_is_written_as_something_else(ser
     assert models
     found = [one for model in (*models, *ROWS) for one in _lax(model.__pydantic_core_schema__, model.__name__)]
     assert found == []
+
+
+@pytest.mark.parametrize("noun", ["segments", "campaigns", "metrics", "experiments"])
+def test_what_has_a_key_is_found_by_it_or_by_its_id_in_any_case_and_32_digits_are_a_key(
+    audience: httpx.Client, experiments: httpx.Client, unique: str, noun: str
+) -> None:
+    metric = {"kind": "proportion", "event": "order", "window_days": 14}
+    experiments.post("/v1/metrics", json={**metric, "key": unique}).raise_for_status()
+    arms = [{"key": "nobody", "weight": 0.5, "control": True}, {"key": "mail", "weight": 0.5}]
+    bodies = {
+        "segments": {"name": unique, "definition": {"consent": "email", "purpose": "marketing"}},
+        "campaigns": {"name": unique, "channel": "email", "purpose": "marketing"},
+        "metrics": metric,
+        "experiments": {"hypothesis": "h", "arms": arms, "metrics": {"primary": unique}, "planned_size": 100},
+    }
+    client = audience if noun in ("segments", "campaigns") else experiments
+    digits = hashlib.md5(unique.encode(), usedforsecurity=False).hexdigest()
+    refused = client.post(f"/v1/{noun}", json={**bodies[noun], "key": str(UUID(digits)).upper()})
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/key")
+    made = client.post(f"/v1/{noun}", json={**bodies[noun], "key": digits})
+    assert made.status_code == 201, made.text
+    number = made.json()["id"]
+    for reference, found in ((digits, 200), (number, 200), (number.upper(), 200), (number.replace("-", ""), 404)):
+        answer = client.get(f"/v1/{noun}/{reference}")
+        assert (answer.status_code, answer.json().get("id")) == (found, number if found == 200 else None)

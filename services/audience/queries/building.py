@@ -32,16 +32,16 @@ CONTACTS = """
                                  from audience.target_list as l
                                 where l.id = e.target_list and l.purpose = :free)
                and not exists (select
-                                 from (select k.key as name from audience.campaign as k where k.purpose = :free
-                                        union all
-                                       select cast(k.id as text) from audience.campaign as k where k.purpose = :free
-                                      ) as f
-                                where f.name = e.campaign)
+                                 from audience.campaign as k
+                                where k.key = e.campaign and k.purpose = :free)
+               and not exists (select
+                                 from audience.campaign as k
+                                where cast(k.id as text) = lower(e.campaign) and k.purpose = :free)
              union all
             select r.customer_id
               from audience.list_member as r
               join audience.target_list as l on l.id = r.list_id
-              left join audience.campaign as k on l.campaign in (k.key, cast(k.id as text))
+              left join audience.campaign as k on k.key = l.campaign or cast(k.id as text) = lower(l.campaign)
              where l.purpose <> :free and (l.expires_at > :now or l.released_at >= :since)
                and not exists (select
                                  from published.feedback_events as e
@@ -50,7 +50,8 @@ CONTACTS = """
                and not exists (select
                                  from published.feedback_events as e
                                 where e.customer_id = r.customer_id and e.kind in ('sent', 'not_sent')
-                                  and e.target_list is null and e.campaign in (k.key, cast(k.id as text))
+                                  and e.target_list is null
+                                  and (e.campaign = k.key or lower(e.campaign) = cast(k.id as text))
                                   and e.occurred_at >= l.as_of)
            ) as x
      group by x.customer_id

@@ -3,11 +3,11 @@
 from datetime import datetime
 from uuid import UUID
 
-import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as insert_into
 from sqlmodel import col, or_, select
 
 from services.audience.tables import CampaignRow
+from shared.contracts.base import as_id
 from shared.contracts.targeting import Campaign, NewCampaign
 from shared.db import Db
 from shared.errors import NotFound
@@ -23,7 +23,7 @@ def insert(db: Db, campaign_id: UUID, new: NewCampaign, now: datetime) -> bool:
 
 def campaign(db: Db, reference: str) -> Campaign:
     """By key or id. Raises `NotFound`."""
-    by_id = sa.cast(col(CampaignRow.id), sa.Text) == reference
+    by_id = col(CampaignRow.id) == as_id(reference)
     query = select(CampaignRow).where(or_(CampaignRow.key == reference, by_id)).order_by(by_id.desc()).limit(1)
     row = db.exec(query).one_or_none()
     if row is None:

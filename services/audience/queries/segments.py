@@ -13,6 +13,7 @@ from services.audience.segments.catalogue import MAX_SEGMENTS, Catalogue, Refere
 from services.audience.segments.describe import describe
 from services.audience.segments.tree import references, walk
 from shared.contracts.audience import AttributeType
+from shared.contracts.base import as_id
 from shared.contracts.clauses import Clause, TraitClause
 from shared.contracts.kinds import WELL_KNOWN
 from shared.contracts.segments import Evidence, Segment, SegmentVersion
@@ -117,7 +118,7 @@ def _store(db: Db, change: Change, now: datetime) -> None:
 
 def find(db: Db, reference: str) -> Segment:
     """By key or id, with the version that is in force. Raises `NotFound`."""
-    row = db.execute(ONE, {"reference": reference, "id": _id(reference)}).one_or_none()
+    row = db.execute(ONE, {"reference": reference, "id": as_id(reference)}).one_or_none()
     if row is None:
         raise NotFound(f"There is no segment {reference}.")
     return _segment(row)
@@ -143,13 +144,6 @@ def _segment(row: Any) -> Segment:
     return found.model_copy(update={"sentence": describe(found.definition)})
 
 
-def _id(reference: str) -> UUID | None:
-    try:
-        return UUID(reference)
-    except ValueError:
-        return None
-
-
 def catalogue(db: Db, definition: Clause, as_of: datetime, *others: Clause) -> Catalogue:
     """All that these definitions may refer to and, through segments, do refer to, as it stands at `as_of`.
 
@@ -165,16 +159,15 @@ def catalogue(db: Db, definition: Clause, as_of: datetime, *others: Clause) -> C
     )
 
 
-def _referred(db: Db, definitions: Sequence[Clause]) -> dict[str, Referenced]:
-    found: dict[str, Referenced] = {}
+def _referred(db: Db, definitions: Sequence[Clause]) -> dict[str | UUID, Referenced]:
+    found: dict[str | UUID, Referenced] = {}
     asked: set[str] = set()
     while wanted := _named(definitions) - asked:
         asked |= wanted
-        ids = [identifier for identifier in map(_id, wanted) if identifier is not None]
+        ids = [identifier for identifier in map(as_id, wanted) if identifier is not None]
         segments = [_segment(row) for row in db.execute(MANY, {"references": sorted(wanted), "ids": ids})]
         for one in segments:
-            found[str(one.id)] = Referenced(one.key, one.version, one.definition)
-            found.setdefault(one.key, found[str(one.id)])
+            found[one.id] = found[one.key] = Referenced(one.key, one.version, one.definition)
         if len(found) > 4 * MAX_SEGMENTS:
             raise Invalid(f"The definition needs more than {MAX_SEGMENTS} other segments.")
         definitions = [one.definition for one in segments]

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from services.audience.segments.tree import references
 from shared.contracts.audience import AttributeType
+from shared.contracts.base import as_id
 from shared.contracts.clauses import Clause
 from shared.errors import FieldError, Invalid
 
@@ -33,14 +34,14 @@ class Referenced(NamedTuple):
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Types of attributes, properties of the kinds of event, segments by key and by id, and cut-offs.
+    """Types of attributes, properties of the kinds of event, segments by key (a text) and by id, and cut-offs.
 
     `cutoffs` holds those that were in force at the moment of evaluation.
     """
 
     attributes: Mapping[str, AttributeType] = field(default_factory=dict)
     kinds: Mapping[str, Mapping[str, AttributeType]] = field(default_factory=dict)
-    segments: Mapping[str, Referenced] = field(default_factory=dict)
+    segments: Mapping[str | UUID, Referenced] = field(default_factory=dict)
     cutoffs: Mapping[str, Decimal] = field(default_factory=dict)
 
     def property_type(self, kind: str, name: str) -> AttributeType | None:
@@ -49,17 +50,10 @@ class Catalogue:
 
     def segment(self, reference: str) -> Referenced:
         """What a reference, a key or an id in any case, stands for. Raises `Invalid` where there is no such segment."""
-        found = self.segments.get(_as_id(reference)) or self.segments.get(reference)
+        found = self.segments.get(as_id(reference) or reference) or self.segments.get(reference)
         if found is None:
             raise Invalid(f"There is no segment {reference}.")
         return found
-
-
-def _as_id(reference: str) -> str:
-    try:
-        return str(UUID(reference))
-    except ValueError:
-        return reference
 
 
 def referred(definition: Clause, catalogue: Catalogue, own: str | None = None) -> list[Referenced]:

@@ -283,7 +283,7 @@ def worlds(
     second = Referenced("second", 3, READ.validate_python(draw(trees(st.one_of(leaves(), _reference("first")), 3))))
     references = _reference("first", FIRST_ID, "second")
     given = draw(trees(st.one_of(leaves(), leaves(), leaves(), references)) if definitions is None else definitions)
-    segments = {"first": first, FIRST_ID: first, "second": second}
+    segments = {"first": first, UUID(FIRST_ID): first, "second": second}
     catalogue = Catalogue(ATTRIBUTES, KINDS, segments, CUTOFFS)
     found = draw(st.lists(portraits() if customers is None else customers, min_size=1, max_size=8))
     return World(READ.validate_python(given), catalogue, {f"segments-{n}": one for n, one in enumerate(found)})
