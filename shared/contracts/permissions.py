@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints, model_validator
 
-from shared.contracts.base import CustomerId, Instant, JsonValue, Key, Message, NewCustomerId, WithoutNul, refuse_at
+from shared.contracts.base import CustomerId, Instant, JsonValue, Key, Message, WithoutNul, refuse_at
 from shared.contracts.scopes import Channel, Purpose
 
 DEFAULT_BRAND = "default"
@@ -109,7 +109,10 @@ class ContactStatus(StrEnum):
 
 
 class ContactPointContent(Message):
-    """How a sending tool reaches a customer: its own opaque handle, or a keyed hash of the address (hex)."""
+    """How a sending tool reaches a customer: its own opaque handle, or a keyed hash of the address (hex).
+
+    Without either it speaks of the address that is known, whose `status` then changes only if it is said.
+    """
 
     handle: Annotated[str, StringConstraints(min_length=1, max_length=200), WithoutNul] | None = None
     address_hash: AddressHash | None = None
@@ -129,7 +132,7 @@ class ContactPoint(ContactPointContent):
 class NewSuppression(Message):
     """Do not contact: on one channel, or (without `channel`) on none; for ever, or until `ends_at`."""
 
-    customer_id: NewCustomerId
+    customer_id: CustomerId
     channel: Channel | None = None
     reason: Annotated[str, StringConstraints(min_length=1, max_length=500), WithoutNul]
     ends_at: Instant | None = None

@@ -90,6 +90,7 @@ def test_who_was_stored_with_blanks_by_an_older_release_can_be_read_and_can_refu
     assert len(audience.get("/v1/suppressions", params={"customer_id": f"{unique} "}).json()["items"]) == 1
     refusal = {"state": "withdrawn", "source": "telephone"}
     assert audience.put(f"/v1/customers/{unique}%20/consents/*", json=refusal).status_code == 200
+    assert audience.post("/v1/suppressions", json={"customer_id": f"{unique} ", "reason": "asked"}).status_code == 201
 
 
 def test_ids_may_hold_anything_but_nul(audience, catalogue, unique):
@@ -146,11 +147,26 @@ def test_a_status_keeps_the_address_and_an_active_point_needs_one(audience, load
     for status in ("bounced", "active"):
         told = audience.put(f"{path}/email", json={"status": status}).json()
         assert (told["address_hash"], told["status"]) == (address, status)
+        for silent in ({}, {"verified_at": "2024-01-01T00:00:00Z"}):  # or a bounce would be undone
+            again = audience.put(f"{path}/email", json=silent).json()
+            assert again | {"verified_at": None} == told | {"verified_at": None}
     assert audience.put(f"{path}/email", json={"handle": "h"}).json()["address_hash"] is None
     refused = audience.put(f"{path}/push", json={})
     assert [error["pointer"] for error in refused.json()["errors"]] == ["/handle"]
     assert audience.put(f"{path}/push", json={"status": "closed"}).status_code == 200
     assert audience.put(f"{path}/app", json={}).status_code == 200
+
+
+@pytest.mark.parametrize("call", ["PUT", "PATCH"])
+def test_a_single_call_makes_no_contact_point_active_that_leads_nowhere(audience, load, unique, call):
+    path = f"/v1/customers/{unique}"
+    load([{"customer_id": unique, "contact_points": [{"channel": "email", "handle": "h"}]}])
+    points = [{"channel": channel, "status": "active"} for channel in ("email", "push", "app")]
+    refused = audience.request(call, path, json={"profiling": False, "contact_points": points})
+    assert [error["pointer"] for error in refused.json()["errors"]] == ["/contact_points/1/handle"]
+    assert audience.get(path).json()["profiling"] is True
+    points[1]["handle"] = "device-1"
+    assert audience.request(call, path, json={"contact_points": points}).status_code == 200
 
 
 def test_nobody_is_reached_by_a_contact_point_that_leads_nowhere(audience, load, unique):

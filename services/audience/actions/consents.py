@@ -9,6 +9,7 @@ from services.audience.queries import arrivals, customers
 from services.audience.queries import permission as queries
 from services.audience.queries import suppressions as suppression_queries
 from services.audience.screening import faults
+from shared.contracts.base import NO_BLANKS
 from shared.contracts.permissions import (
     DEFAULT_BRAND,
     Consent,
@@ -81,7 +82,10 @@ def waiting(db: Db) -> tuple[int, float]:
 
 
 def suppress(db: Db, new: NewSuppression) -> Suppression:
-    """Contact no more, whether or not the customer is known yet. Raises `Invalid`."""
+    """Contact no more, whether or not the customer is known yet. Raises `Invalid`.
+
+    An id with blanks around it must be that of a customer whom an earlier release took, or nobody would be suppressed.
+    """
     now = datetime.now(UTC)
     wrong = [
         FieldError(f"/{field}", "must not hold an e-mail address or telephone number")
@@ -90,6 +94,8 @@ def suppress(db: Db, new: NewSuppression) -> Suppression:
     ]
     if wrong:
         raise Invalid("Addresses are not stored.", wrong)
+    if new.customer_id != new.customer_id.strip() and not customers.is_known(db, new.customer_id):
+        raise Invalid("There is no such customer.", [FieldError("/customer_id", NO_BLANKS)])
     if new.ends_at is not None and new.ends_at <= now:
         wrong = [FieldError("/ends_at", "has passed: nothing would be suppressed")]
         raise Invalid("The entry would never be in force.", wrong)

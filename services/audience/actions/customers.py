@@ -1,5 +1,6 @@
 """One customer: what is newly known, what is known in all."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from services.audience.actions.attributes import SUPPLEMENT_JOB, awaiting_values, fill_values
@@ -11,6 +12,7 @@ from services.audience.screening import Screened
 from shared.contracts.audience import AttributeDefinition, Portrait, PortraitChange
 from shared.contracts.base import NO_BLANKS
 from shared.contracts.permissions import ContactPoint, ContactPointContent, ContactStatus
+from shared.contracts.scopes import WITHOUT_ADDRESS
 from shared.db import Db
 from shared.errors import FieldError, Invalid, NotFound
 from shared.jobs import enqueue
@@ -50,7 +52,22 @@ def _write(
     loading.fill(db, fill_values(catalogue))
     if not awaiting_values(catalogue).isdisjoint(kept):
         enqueue(db, SUPPLEMENT_JOB, {})
-    return queries.portrait(db, customer_id)
+    written = queries.portrait(db, customer_id)
+    nowhere = {point.channel for point in written.contact_points if _leads_nowhere(point)}
+    _refuse_active(f"/contact_points/{n}" for n, one in enumerate(change.contact_points) if one.channel in nowhere)
+    return written
+
+
+def _leads_nowhere(point: ContactPoint) -> bool:
+    """Whether it is said to be active, though nothing says where it leads to."""
+    named = point.handle is not None or point.address_hash is not None or point.channel in WITHOUT_ADDRESS
+    return point.status is ContactStatus.ACTIVE and not named
+
+
+def _refuse_active(places: Iterable[str]) -> None:
+    wrong = [FieldError(f"{place}/handle", "name a `handle` or an `address_hash`: none is known") for place in places]
+    if wrong:
+        raise Invalid("An active contact point says where it leads to.", wrong)
 
 
 def put_contact_point(db: Db, customer_id: str, channel: str, content: ContactPointContent) -> ContactPoint:
@@ -58,8 +75,6 @@ def put_contact_point(db: Db, customer_id: str, channel: str, content: ContactPo
     if content.handle is not None and holds_contact_data(content.handle):
         raise Invalid("A handle must not be an address.", [FieldError("/handle", NO_ADDRESS)])
     queries.portrait(db, customer_id)
-    point, has_address = queries.put_contact_point(db, customer_id, channel, content, datetime.now(UTC))
-    if point.status is ContactStatus.ACTIVE and not has_address:
-        wrong = FieldError("/handle", "name a `handle` or an `address_hash`: none is known")
-        raise Invalid("An active contact point says where it leads to.", [wrong])
+    point = queries.put_contact_point(db, customer_id, channel, content, datetime.now(UTC))
+    _refuse_active([""] if _leads_nowhere(point) else [])
     return point

@@ -113,7 +113,8 @@ def put_contact_point(
 ) -> ContactPoint:
     """Say how a customer is reached on a channel: by the sending tool's own handle, or a keyed hash of the address.
 
-    Without both, it speaks of the address that is known. Active points need one, except on `app` and `web`.
+    Without both, it speaks of the address that is known, whose `status` stays unless it is said. Active points need
+    one, except on `app` and `web`.
     """
     return actions.put_contact_point(db, customer_id, channel, content)
 

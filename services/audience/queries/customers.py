@@ -4,7 +4,6 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from services.audience.queries.permission import HAS_ADDRESS
 from shared.contracts.audience import Portrait
 from shared.contracts.permissions import ContactPoint, ContactPointContent
 from shared.db import Db
@@ -33,6 +32,7 @@ COLUMNS = """c.customer_id, c.attributes, c.filled, c.traits, c.profiling, c.kno
 ONE = sa.text(f"""
     select {COLUMNS} from audience.customer as c where c.customer_id = :customer and c.erased_at is null
 """)  # noqa: S608
+KNOWN = sa.text("select exists (select from audience.customer as c where c.customer_id = :customer)")
 PAGE = sa.text(f"""
     select {COLUMNS}
       from audience.customer as c
@@ -51,7 +51,7 @@ NAMES = sa.text("""
      where c.customer_id = :customer and c.erased_at is null
        for update
 """)
-# What names no address speaks of the one that is known.
+# What names no address speaks of the one that is known, and ends a bounce of it only where it says so.
 SAME = "excluded.handle is null and excluded.address_hash is null"
 PUT_CONTACT_POINT = sa.text(f"""
     insert into audience.contact_point as p
@@ -62,9 +62,9 @@ PUT_CONTACT_POINT = sa.text(f"""
            address_hash = case when {SAME} then p.address_hash else excluded.address_hash end,
            verified_at = case when {SAME} then coalesce(excluded.verified_at, p.verified_at)
                               else excluded.verified_at end,
-           status = excluded.status, updated_at = excluded.updated_at
- returning p.channel, p.handle, encode(p.address_hash, 'hex') as address_hash, p.status, p.verified_at, p.updated_at,
-           {HAS_ADDRESS} as has_address
+           status = case when {SAME} and not :names_status then p.status else excluded.status end,
+           updated_at = case when {SAME} and not :names_status then p.updated_at else excluded.updated_at end
+ returning p.channel, p.handle, encode(p.address_hash, 'hex') as address_hash, p.status, p.verified_at, p.updated_at
 """)  # noqa: S608
 
 
@@ -74,6 +74,11 @@ def portrait(db: Db, customer_id: str) -> Portrait:
     if row is None:
         raise NotFound("There is no such customer.")
     return Portrait.model_validate(dict(row._mapping))
+
+
+def is_known(db: Db, customer_id: str) -> bool:
+    """Whether there is, or was before an erasure, such a customer."""
+    return bool(db.execute(KNOWN, {"customer": customer_id}).scalar_one())
 
 
 def portraits(db: Db, page: PageRequest) -> list[Portrait]:
@@ -96,9 +101,8 @@ def attribute_names(db: Db, customer_id: str) -> list[str] | None:
 
 def put_contact_point(
     db: Db, customer_id: str, channel: str, content: ContactPointContent, now: datetime
-) -> tuple[ContactPoint, bool]:
-    """The point as it stands now, and whether it says where it leads to."""
+) -> ContactPoint:
+    """The point as it stands now."""
     row = {"customer": customer_id, "channel": channel, "now": now, **content.model_dump(exclude={"status"})}
-    kept = dict(db.execute(PUT_CONTACT_POINT, {**row, "status": content.status.value}).one()._mapping)
-    has_address: bool = kept.pop("has_address")
-    return ContactPoint.model_validate(kept), has_address
+    row |= {"status": content.status.value, "names_status": "status" in content.model_fields_set}
+    return ContactPoint.model_validate(dict(db.execute(PUT_CONTACT_POINT, row).one()._mapping))
