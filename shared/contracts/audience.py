@@ -20,7 +20,18 @@ from pydantic import (
     model_validator,
 )
 
-from shared.contracts.base import Flag, Instant, JsonValue, Key, Message, NewCustomerId, Number, WithoutNul, in_words
+from shared.contracts.base import (
+    Flag,
+    Instant,
+    JsonValue,
+    Key,
+    Message,
+    NewCustomerId,
+    Number,
+    WithoutAddress,
+    WithoutNul,
+    in_words,
+)
 from shared.contracts.permissions import Consent, ContactPoint, NewConsent, NewContactPoint
 
 
@@ -39,6 +50,8 @@ Scalar = Annotated[
 """One attribute value: text, number or boolean; dates and instants are text (`2024-02-29`, `2024-02-29T09:30:00Z`)."""
 
 AttributeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,99}$")]
+Unit = Annotated[str, StringConstraints(max_length=40), WithoutNul]
+Description = Annotated[str, StringConstraints(max_length=1000), WithoutNul]
 ModelName = Annotated[str, StringConstraints(min_length=1, max_length=200), WithoutNul]
 
 
@@ -119,8 +132,8 @@ class NewAttribute(Message):
     """
 
     type: AttributeType
-    unit: Annotated[str, StringConstraints(max_length=40), WithoutNul] | None = None
-    description: Annotated[str, StringConstraints(max_length=1000), WithoutNul] = ""
+    unit: Annotated[Unit, WithoutAddress] | None = None
+    description: Annotated[Description, WithoutAddress] = ""
     allowed: Allowed = None
     personal: Flag = False
     supplement: Supplement | None = None
@@ -130,6 +143,8 @@ class AttributeDefinition(NewAttribute):
     """An attribute of the catalogue. `fill_value` is what gaps are filled with at present."""
 
     name: AttributeName
+    unit: Unit | None = None  # as an earlier release took it
+    description: Description = ""
     fill_value: Scalar | None = None
     created_at: datetime
     updated_at: datetime

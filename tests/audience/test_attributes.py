@@ -54,6 +54,18 @@ def test_an_attribute_is_declared_shown_and_listed(audience, unique):
     assert names == sorted(set(names))
 
 
+def test_an_attribute_that_an_earlier_release_described_with_an_address_is_still_shown_and_loaded(
+    audience, load, unique, owner_engine
+):
+    name, described = f"a_{unique}", "ask ada@example.com"
+    declared(audience, name, type="text")
+    with owner_engine.begin() as connection:
+        change = sa.text("update audience.attribute set description = :description where name = :name")
+        connection.execute(change, {"description": described, "name": name})
+    assert audience.get(f"/v1/attributes/{name}").json()["description"] == described
+    assert load([{"customer_id": unique, "attributes": {name: "x"}}])["accepted"] == 1
+
+
 def test_completeness_is_the_share_of_customers_who_have_a_value(audience, load, unique):
     name = f"a_{unique}"
     declared(audience, name, type="boolean")
@@ -164,6 +176,8 @@ def test_a_value_out_of_bounds_is_told_the_bounds_there_are(allowed, detail):
         ({"type": "number", "supplement": {"method": "constant"}}, "/supplement"),
         ({"type": "number", "supplement": {"method": "mode", "value": 1}}, "/supplement"),
         ({"type": "number", "colour": 1}, "/colour"),
+        ({"type": "text", "description": "ask ada@example.com"}, "/description"),
+        ({"type": "text", "unit": "+33 6 12 34 56 78"}, "/unit"),
     ],
 )
 def test_a_definition_that_contradicts_itself_is_refused_at_its_field(audience, unique, definition, pointer):
@@ -280,6 +294,24 @@ def test_a_load_whose_gaps_cannot_be_filled_now_is_no_failed_load(
         assert (report.state, report.accepted) == ("finished", 1)
     work("audience")
     assert audience.get(f"/v1/customers/{unique}-held").json()["filled"][tier] == "gold"
+
+
+def test_a_fill_that_finds_no_free_connection_is_left_to_a_job_too(audience_engine):
+    engine = sa.create_engine(audience_engine.url, pool_size=1, max_overflow=0, pool_timeout=0.05)
+    with engine.connect(), pytest.raises(queries.NotFilled), queries.filling():
+        attributes.fill_gaps(partial(transaction, engine))
+    engine.dispose()
+
+
+def test_a_fill_that_nobody_watches_counts_nobody(audience_engine):
+    def counted(progress=None):
+        said = []
+        sa.event.listen(audience_engine, "before_cursor_execute", hear := lambda *given: said.append(given[2]))
+        attributes.fill_gaps(partial(transaction, audience_engine), progress)
+        sa.event.remove(audience_engine, "before_cursor_execute", hear)
+        return str(loading.ALL_CUSTOMERS) in said
+
+    assert (counted(), counted(lambda _done: None)) == (False, True)
 
 
 values = {

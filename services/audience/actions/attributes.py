@@ -9,7 +9,7 @@ from services.audience.queries import loading
 from shared.contracts.audience import AttributeDefinition, AttributeDetail, NewAttribute, Scalar
 from shared.db import Begin, Db, be_patient
 from shared.errors import Conflict, FieldError, Invalid
-from shared.jobs import Progress, enqueue, unwatched
+from shared.jobs import Progress, enqueue
 from shared.telemetry import log
 
 SUPPLEMENT_JOB = "supplement"
@@ -102,20 +102,25 @@ def awaiting_values(catalogue: dict[str, AttributeDefinition]) -> set[str]:
     return {name for name, one in catalogue.items() if one.supplement is not None and one.fill_value is None}
 
 
-def fill_gaps(begin: Begin, progress: Progress = unwatched) -> int:
+def fill_gaps(begin: Begin, progress: Progress | None = None) -> int:
     """Compute fill values anew and fill everybody's gaps with them; gives how many customers changed.
 
     Customers are filled in chunks, each a transaction of its own, with what the catalogue says at that moment. Whoever
     loads or changes customers waits for one chunk at most.
     """
     refresh_fill_values(begin)
-    with begin() as db:
-        customers = loading.customers(db)
+    customers = _customers(begin) if progress else 0
     changed, done, after = 0, 0, ""
     while True:
-        progress(done / max(1, customers))
+        if progress:
+            progress(done / max(1, customers))
         with begin() as db:
             filled = loading.fill_next(db, fill_values(queries.catalogue(db, held=True)), after)
         if filled is None:
             return changed
         changed, done, after = changed + filled.changed, done + filled.customers, filled.last
+
+
+def _customers(begin: Begin) -> int:
+    with begin() as db:
+        return loading.customers(db)

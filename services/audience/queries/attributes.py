@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DataError, DBAPIError
+from sqlalchemy.exc import DataError, SQLAlchemyError
 from sqlmodel import col, select
 
 from services.audience.queries.parameters import with_json
@@ -88,16 +88,16 @@ class NoStatistic(Exception):
 
 
 class NotFilled(Exception):
-    """Postgres did not let gaps be filled at this time."""
+    """Gaps could not be filled at this time: Postgres would not, or no connection was free."""
 
 
 @contextmanager
 def filling() -> Iterator[None]:
-    """Raises `NotFilled` in place of whatever Postgres raises in the block."""
+    """Raises `NotFilled` in place of whatever Postgres, or the pool of connections to it, raises in the block."""
     try:
         yield
-    except DBAPIError as error:
-        raise NotFilled(type(error.orig).__name__) from error
+    except SQLAlchemyError as error:
+        raise NotFilled(type(getattr(error, "orig", error)).__name__) from error
 
 
 def catalogue(db: Db, *, held: bool = False) -> dict[str, AttributeDefinition]:
