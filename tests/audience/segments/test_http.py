@@ -257,6 +257,38 @@ def test_another_name_for_the_same_definition_makes_no_version(audience, made):
     assert [one["version"] for one in audience.get(f"{where}/versions").json()["items"]] == [1]
 
 
+TAKEN_EARLIER = [
+    {"attribute": "age", "is": "gt", "value": 3, "zone": "Europe/Paris"},
+    {"attribute": "city", "is": "ne", "value": "ada.lovelace@example.com"},
+    {"event": "delivery", "measure": "distinct", "of": "delivered_at", "is": "eq", "value": 0},
+]
+
+
+def test_what_an_earlier_release_took_is_still_evaluated_tried_and_refined_but_not_said_anew(
+    audience, made, shop, among, owner_engine
+):
+    segment, told = made("earlier", among()), among(*TAKEN_EARLIER)
+    change = sa.text("update audience.segment_version set definition = cast(:told as jsonb) where segment_id = :id")
+    with owner_engine.begin() as connection:
+        connection.execute(change, {"told": json.dumps(told), "id": segment["id"]})
+    where = f"/v1/segments/{segment['key']}"
+    assert members(audience, segment) == [shop["ann"], shop["bob"]]
+    assert audience.get(f"{where}/explain/{shop['ann']}").json()["member"] is True
+    assert audience.post("/v1/segments:preview", json={"definition": told}).json()["count"] == 2
+    refined = {"all": [told, LYON]}
+    assert audience.put(where, json={"definition": refined}).json()["version"] == 2
+    anew = {"all": [*(clause | {"value": 9} for clause in TAKEN_EARLIER[::2]), refined]}
+    assert pointers(audience.put(where, json={"definition": anew})) == [
+        "/definition/all/0/zone",
+        "/definition/all/1/of",
+    ]
+    assert pointers(audience.post("/v1/segments", json={"key": f"{segment['key']}-2", "definition": refined})) == [
+        "/definition/all/0/all/1/zone",
+        "/definition/all/0/all/2/value",
+        "/definition/all/0/all/3/of",
+    ]
+
+
 def test_a_revision_based_on_a_passed_version_is_refused(audience, made):
     segment = made("contested", {"attribute": "age", "is": "lt", "value": 40})
 
