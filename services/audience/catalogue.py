@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 from services.audience.identity import holds_contact_data
 from services.audience.supplement import suits
 from shared.contracts.audience import AllowedRange, AttributeType, NewAttribute, Scalar
+from shared.contracts.base import NO_ADDRESS
 from shared.errors import FieldError
 from shared.magnitudes import is_countable
 
@@ -100,7 +101,7 @@ def _text(value: object) -> Scalar:
     if not _storable(value):
         raise ValueError("must not hold the character NUL, half a character or the replacement character")
     if holds_contact_data(value):
-        raise ValueError("must not hold an e-mail address or telephone number; give it under identities")
+        raise ValueError(f"{NO_ADDRESS}; give it under identities")
     return value
 
 

@@ -12,14 +12,14 @@ from services.audience import clock
 from services.audience.catalogue import Check, checks_of
 from services.audience.identity import CHANNELS, address_hash, holds_contact_data
 from shared.contracts.audience import CustomerRow, Identities, NewAttribute, PortraitChange, Scalar
-from shared.contracts.base import in_words
+from shared.contracts.base import NO_ADDRESS, in_words
 from shared.contracts.permissions import ConsentStatement, NewConsent, NewContactPoint
 from shared.errors import FieldError
+from shared.magnitudes import is_decimal
 
 REASONS_OF_A_ROW = 20
 LARGEST_DOUBLE = sys.float_info.max
 _CONSENT = re.compile(r"^/consents/(\d+)(/|$)")
-_NUMBER = re.compile(r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?$", re.ASCII)
 
 
 class Point(NamedTuple):
@@ -87,7 +87,7 @@ class Screen:
             return Refused((told + more)[:REASONS_OF_A_ROW], self.kept(raw))
         attributes, points, errors = self.change(row)
         if holds_contact_data(row.customer_id):
-            errors.insert(0, FieldError("/customer_id", "must not be an e-mail address or telephone number"))
+            errors.insert(0, FieldError("/customer_id", NO_ADDRESS))
         if errors:
             return Refused(errors[:REASONS_OF_A_ROW], self.kept(raw))
         return Screened(row.customer_id, attributes, row.profiling, points, row.consents)
@@ -117,7 +117,7 @@ class Screen:
     def _points(self, row: PortraitChange) -> tuple[list[Point], list[FieldError]]:
         points = [_said(point) for point in row.contact_points]
         errors = [
-            FieldError(f"/contact_points/{index}/handle", "must not be an e-mail address or telephone number")
+            FieldError(f"/contact_points/{index}/handle", NO_ADDRESS)
             for index, point in enumerate(row.contact_points)
             if point.handle is not None and holds_contact_data(point.handle)
         ]
@@ -193,7 +193,7 @@ def faults(statement: ConsentStatement, now: datetime, place: str = "") -> list[
     """
     fields = {"source": statement.source, "wording": statement.wording, "evidence": statement.evidence}
     found = [
-        FieldError(f"{place}/{field}", "must not hold an e-mail address or telephone number")
+        FieldError(f"{place}/{field}", NO_ADDRESS)
         for field, value in fields.items()
         if any(holds_contact_data(text) for text in _texts(value))
     ]
@@ -255,7 +255,7 @@ def by_column(error: FieldError, row: Mapping[str, str]) -> FieldError:
 
 
 def _typed(text: str, definition: NewAttribute | None) -> object:
-    if definition is not None and definition.type == "number" and _NUMBER.match(text):
+    if definition is not None and definition.type == "number" and is_decimal(text):
         if text.lstrip("+-").isdigit() and len(text) < 30:
             return int(text)
         return min(max(float(text), -LARGEST_DOUBLE), LARGEST_DOUBLE)  # beyond doubles: its check says it is too large

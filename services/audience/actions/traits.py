@@ -12,7 +12,7 @@ from services.audience.catalogue import LONGEST_TEXT, number
 from services.audience.identity import holds_contact_data
 from services.audience.queries import traits as queries
 from shared.contracts.audience import TraitsPull, TraitsPulled, TraitsRefused, TraitsReport, TraitsRow
-from shared.contracts.base import in_words
+from shared.contracts.base import NO_ADDRESS, in_words
 from shared.db import Db
 from shared.errors import FieldError, NotFound
 from shared.telemetry import log
@@ -66,7 +66,7 @@ def _checked(read: Row, now: datetime) -> TraitsRow | FieldError:
         if len(text) > LONGEST_TEXT:
             return FieldError(f"/{place}", f"must not be longer than {LONGEST_TEXT} characters")
         if holds_contact_data(text):
-            return FieldError(f"/{place}", "must not hold an e-mail address or telephone number")
+            return FieldError(f"/{place}", NO_ADDRESS)
     for name, value in row.traits.items():
         if not isinstance(value, str | bool):
             try:
