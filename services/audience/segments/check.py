@@ -7,7 +7,7 @@ from services.audience.segments.catalogue import EVENT_FIELDS, Catalogue, referr
 from services.audience.segments.measures import OF_NUMBERS, ZERO_WITHOUT_EVENTS, comparison, measure_type
 from services.audience.segments.tree import children, walk
 from services.audience.segments.values import read, type_of
-from shared.contact_data import holds_contact_data
+from shared.contact_data import holds_contact_data, texts
 from shared.contracts.audience import AttributeType
 from shared.contracts.base import NO_ADDRESS
 from shared.contracts.clauses import AttributeClause, Clause, ConsentClause, EventClause, Measure, TraitClause
@@ -69,7 +69,7 @@ def _not_taken(definition: Clause, catalogue: Catalogue, kept: list[Clause]) -> 
 
 def _not_taken_of(clause: Clause, catalogue: Catalogue) -> Iterator[FieldError]:
     told = clause.model_dump(mode="json", by_alias=True)
-    for place, text in _texts(told, ""):
+    for place, text in texts(told):
         if holds_contact_data(text):  # it would be kept in words, and with every list
             yield FieldError(place, NO_ADDRESS)
     if isinstance(clause, AttributeClause) and "zone" in clause.model_fields_set:
@@ -87,14 +87,6 @@ def _not_taken_of(clause: Clause, catalogue: Catalogue) -> Iterator[FieldError]:
 def _as_it_came(name: str) -> str:
     """Times in events are kept as they came, so that they neither compare nor sort."""
     return f"{name} is a time, which can only exist or be missing"
-
-
-def _texts(value: Any, place: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, str):
-        yield place, value
-    elif isinstance(value, list | dict):
-        for name, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _texts(item, f"{place}/{name}")
 
 
 def check_still(definition: Clause, catalogue: Catalogue) -> None:
