@@ -9,7 +9,7 @@ from services.audience.queries import arrivals, customers
 from services.audience.queries import permission as queries
 from services.audience.queries import suppressions as suppression_queries
 from services.audience.screening import faults
-from shared.contracts.base import NO_BLANKS
+from shared.contracts.base import NO_ADDRESS, NO_BLANKS
 from shared.contracts.permissions import (
     DEFAULT_BRAND,
     Consent,
@@ -88,7 +88,7 @@ def suppress(db: Db, new: NewSuppression) -> Suppression:
     """
     now = datetime.now(UTC)
     wrong = [
-        FieldError(f"/{field}", "must not hold an e-mail address or telephone number")
+        FieldError(f"/{field}", NO_ADDRESS)
         for field, text in (("customer_id", new.customer_id), ("reason", new.reason))
         if holds_contact_data(text)
     ]
@@ -108,6 +108,6 @@ def lift(db: Db, suppression_id: UUID, lift: Lift, by: str) -> Suppression:
     Lifting it again changes nothing. Raises `NotFound`, `Invalid`.
     """
     if holds_contact_data(lift.reason):
-        wrong = FieldError("/reason", "must not hold an e-mail address or telephone number")
+        wrong = FieldError("/reason", NO_ADDRESS)
         raise Invalid("Addresses are not stored.", [wrong])
     return suppression_queries.lift(db, suppression_id, lift, by, datetime.now(UTC))

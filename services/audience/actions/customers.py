@@ -10,14 +10,12 @@ from services.audience.queries import attributes, loading
 from services.audience.queries import customers as queries
 from services.audience.screening import Screened
 from shared.contracts.audience import AttributeDefinition, Portrait, PortraitChange
-from shared.contracts.base import NO_BLANKS
+from shared.contracts.base import NO_ADDRESS, NO_BLANKS
 from shared.contracts.permissions import ContactPoint, ContactPointContent, ContactStatus
 from shared.contracts.scopes import WITHOUT_ADDRESS
 from shared.db import Db
 from shared.errors import FieldError, Invalid, NotFound
 from shared.jobs import enqueue
-
-NO_ADDRESS = "must not be an e-mail address or telephone number"
 
 
 def replace(db: Db, customer_id: str, change: PortraitChange, secret: str) -> Portrait:
