@@ -129,7 +129,7 @@ def test_the_example_bodies_make_a_segment_and_its_next_version(shop: httpx.Clie
 @pytest.mark.parametrize("row", _tables(SEGMENTS, "definition"), ids=lambda row: row[0][:60])
 def test_every_error_of_a_segment_is_answered_as_the_page_says(shop: httpx.Client, row: list[str]) -> None:
     definition, place, detail = row
-    answer = shop.post("/v1/segments:preview", json={"definition": json.loads(definition.strip("`"))})
+    answer = shop.post("/v1/segments", json={"key": "refused", "definition": json.loads(definition.strip("`"))})
     assert answer.status_code == 422
     assert answer.json()["errors"] == [{"pointer": place.strip("`"), "detail": detail}]
 
