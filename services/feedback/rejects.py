@@ -71,8 +71,12 @@ def _masked_field(name: str, value: Any, secret: str) -> Any:
 
 
 def _is_hidden(name: str, value: Any) -> bool:
-    """Whether nothing of a field is kept: it is personal, or is refused as a customer's id because it is an address."""
-    return is_personal(name) or (plain(name) == "customerid" and holds_contact_data(str(value)))
+    """Whether nothing of a field is kept.
+
+    It is personal, or refused as a customer's id because it is an address, or has no name that could tell: what stands
+    in no column of a CSV.
+    """
+    return not name or is_personal(name) or (plain(name) == "customerid" and holds_contact_data(str(value)))
 
 
 def _masked_text(raw: bytes, secret: str) -> bytes:

@@ -209,6 +209,26 @@ def test_what_is_broken_and_not_personal_is_kept_to_be_mended() -> None:
     assert rejects.kept(raw, SECRET) == (raw, True)
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        'c-1,order,2026-03-01T00:00:00Z,"Anna, "0170 1234567\n',  # quotes that do not match
+        "c-1,order,2026-03-01T00:00:00Z,a,Anna,0170 1234567\n",  # more cells than columns
+    ],
+)
+def test_what_stands_in_no_column_of_a_csv_is_not_kept_for_nobody_can_tell_what_it_is(
+    clean: None, feedback: httpx.Client, rows: str
+) -> None:
+    body = f"customer_id,kind,occurred_at,properties.page\n{rows}"
+    answer = feedback.post("/v1/events", content=body, headers={"Content-Type": "text/csv"})
+    assert (answer.status_code, answer.json()["refused"]) == (200, 1), answer.text
+    (kept,) = feedback.get("/v1/rejects").json()["items"]
+    assert "hashed:" in kept["raw"]
+    assert not kept["whole"]
+    assert "1234567" not in kept["raw"]
+    assert "Anna" not in kept["raw"]
+
+
 def test_a_name_that_is_an_address_is_not_pointed_out(feedback: httpx.Client, event: Make, unique: str) -> None:
     sent = event() | {f"{unique}@example.org": "x"}
     refused = feedback.post("/v1/events", json=sent)
