@@ -246,35 +246,32 @@ def test_a_long_blast_is_looked_at_on_its_days_and_the_next_one_is_said(
     assert (late["day"], late["final"], [effect["look"] for effect in late["effects"]]) == (60, True, [3, 2])
 
 
-def test_a_look_at_many_customers_is_a_job_and_asking_again_gives_the_look(
-    experiments, experiment, split, respond, work, unique, monkeypatch
-):
+@pytest.fixture
+def large(experiment, split, respond, work, unique, monkeypatch) -> str:
+    """An experiment with more customers than a look is taken of while somebody waits."""
     monkeypatch.setattr(looks, "INLINE", 799)
     key, arms = experiment()["key"], spread(unique, 800)
     split(key, arms)
     respond(*((customer, 1, {}) for customer in buyers(arms, {"nobody": 0.2, "mail": 0.4})))
     work("experiments")
+    return key
+
+
+def test_a_look_at_many_customers_is_a_job_and_asking_again_gives_the_look(experiments, large, work):
     as_of = {"as_of": (T0 + timedelta(days=15)).isoformat()}
-    accepted = experiments.post(f"/v1/experiments/{key}/looks", json=as_of)
+    accepted = experiments.post(f"/v1/experiments/{large}/looks", json=as_of)
     assert accepted.status_code == 202, accepted.text
-    assert experiments.get(f"/v1/experiments/{key}/looks").json() == []
+    assert experiments.get(f"/v1/experiments/{large}/looks").json() == []
     work("experiments")
     job = experiments.get(accepted.headers["Location"]).json()
-    again = experiments.post(f"/v1/experiments/{key}/looks", json=as_of)
+    again = experiments.post(f"/v1/experiments/{large}/looks", json=as_of)
     assert (job["state"], again.status_code) == ("succeeded", 200)
-    assert [job["result"]] == experiments.get(f"/v1/experiments/{key}/looks").json() == [again.json()]
+    assert [job["result"]] == experiments.get(f"/v1/experiments/{large}/looks").json() == [again.json()]
 
 
-def test_a_look_that_is_cancelled_while_it_counts_is_not_taken(
-    experiments, experiment, split, respond, work, unique, monkeypatch
-):
-    monkeypatch.setattr(looks, "INLINE", 799)
-    key, arms = experiment()["key"], spread(unique, 800)
-    split(key, arms)
-    respond(*((customer, 1, {}) for customer in buyers(arms, {"nobody": 0.2, "mail": 0.4})))
-    work("experiments")
+def test_a_look_that_is_cancelled_while_it_counts_is_not_taken(experiments, large, work, monkeypatch):
     as_of = {"as_of": (T0 + timedelta(days=15)).isoformat()}
-    place = experiments.post(f"/v1/experiments/{key}/looks", json=as_of).headers["Location"]
+    place = experiments.post(f"/v1/experiments/{large}/looks", json=as_of).headers["Location"]
     decide = looking.decide
 
     def cancelled_meanwhile(*given):
@@ -284,7 +281,7 @@ def test_a_look_that_is_cancelled_while_it_counts_is_not_taken(
     monkeypatch.setattr(looking, "decide", cancelled_meanwhile)
     work("experiments")
     assert experiments.get(place).json()["state"] == "cancelled"
-    assert experiments.get(f"/v1/experiments/{key}/looks").json() == []
+    assert experiments.get(f"/v1/experiments/{large}/looks").json() == []
 
 
 def test_looks_count_what_had_happened_by_their_day_capped_and_net_of_what_was_given_back(
